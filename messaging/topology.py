@@ -1,0 +1,169 @@
+"""Exchanges, queues and bindings as data, and how they come to be on the broker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal, TypeVar
+
+T = TypeVar("T")
+ExchangeKind = Literal["topic", "direct", "fanout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: ExchangeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue with its `x-` arguments."""
+
+    name: str
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What `exchange` receives under `routing_key` goes to `queue`."""
+
+    queue: str
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A set of broker objects. The sum of two holds each object once."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+
+    def __add__(self, other: "Topology") -> "Topology":
+        return Topology(
+            _once(self.exchanges + other.exchanges),
+            _once(self.queues + other.queues),
+            _once(self.bindings + other.bindings),
+        )
+
+
+def _once(objects: tuple[T, ...]) -> tuple[T, ...]:
+    kept: list[T] = []
+    for item in objects:
+        if item not in kept:
+            kept.append(item)
+    return tuple(kept)
+
+
+COMMANDS: Final = Exchange("carnet.commands", "topic")
+EVENTS: Final = Exchange("carnet.events", "topic")
+RPC: Final = Exchange("carnet.rpc", "direct")
+REPLY: Final = Exchange("carnet.reply", "topic")
+RETRY: Final = Exchange("carnet.retry", "direct")
+DEAD: Final = Exchange("carnet.dead", "direct")
+TRUST: Final = Exchange("carnet.trust", "fanout")
+
+RETRY_DELAYS: Final[Mapping[str, timedelta]] = {
+    "1s": timedelta(seconds=1),
+    "5s": timedelta(seconds=5),
+    "30s": timedelta(seconds=30),
+    "2m": timedelta(minutes=2),
+    "10m": timedelta(minutes=10),
+}
+"""The waits between the attempts at one message, in order, by the name their queue ends in."""
+
+DELIVERY_LIMIT: Final = 1000
+"""A backstop only: the broker counts prefetched neighbours of a crash too."""
+
+MAX_REQUEST_LIFE: Final = timedelta(seconds=60)
+"""No request waits longer, whatever its publisher asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryQueue:
+    """Where a message waits for `delay` before it returns to its work queue."""
+
+    name: str
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class WorkQueue:
+    """A queue of commands with its retry queues and its dead letters.
+
+    All are quorum queues. What the broker itself moves (after a wait, or beyond the delivery
+    limit) it moves at least once, which needs `reject-publish`, and through exchanges that a
+    service may write to, never the default exchange.
+    """
+
+    name: str
+
+    @property
+    def dead(self) -> str:
+        """Name of the dead letter queue, and its routing key in `carnet.dead`."""
+        return f"{self.name}.dead"
+
+    @property
+    def retries(self) -> tuple[RetryQueue, ...]:
+        """One queue for each delay; its name is its routing key in `carnet.retry`."""
+        return tuple(
+            RetryQueue(f"{self.name}.retry.{label}", delay) for label, delay in RETRY_DELAYS.items()
+        )
+
+    def queues(self) -> tuple[Queue, ...]:
+        """The work queue, its dead letters, its retry queues."""
+        return (
+            Queue(
+                self.name,
+                {
+                    "x-queue-type": "quorum",
+                    "x-delivery-limit": DELIVERY_LIMIT,
+                    **_moved_to(DEAD, self.dead),
+                },
+            ),
+            Queue(self.dead, {"x-queue-type": "quorum"}),
+            *(
+                Queue(
+                    retry.name,
+                    {
+                        "x-queue-type": "quorum",
+                        # Of the queue, not of each message: a long wait in front would hold
+                        # up the short ones behind it.
+                        "x-message-ttl": int(retry.delay.total_seconds() * 1000),
+                        **_moved_to(RETRY, self.name),
+                    },
+                )
+                for retry in self.retries
+            ),
+        )
+
+    def bindings(self) -> tuple[Binding, ...]:
+        """All but the bindings to the routing keys that the queue serves."""
+        return (
+            Binding(self.dead, DEAD.name, self.dead),
+            Binding(self.name, RETRY.name, self.name),
+            *(Binding(retry.name, RETRY.name, retry.name) for retry in self.retries),
+        )
+
+
+def _moved_to(exchange: Exchange, routing_key: str) -> dict[str, str | int]:
+    return {
+        "x-dead-letter-exchange": exchange.name,
+        "x-dead-letter-routing-key": routing_key,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def rpc_queue(name: str) -> Queue:
+    """A queue of requests: classic, since what it holds is transient and soon expires."""
+    return Queue(
+        name,
+        {
+            "x-queue-type": "classic",
+            "x-message-ttl": int(MAX_REQUEST_LIFE.total_seconds() * 1000),
+        },
+    )
