@@ -1,0 +1,92 @@
+"""Compact JWS: sign, and verify in the order form, header, algorithm, key, signature."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from auth.errors import Code, MalformedTokenError, UntrustedTokenError
+from auth.keys import ALLOWED_ALGORITHMS, SigningKey, VerificationKey
+from auth.strict import UnverifiedToken, encode_base64url, parse_json_object
+
+ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 - a media type (RFC 9068 §2.1)
+CARNET: Final = "carnet+jwt"
+SEAL: Final = "carnet-seal+jwt"
+KEY_SET: Final = "carnet-keys+jwt"
+CLIENT_ASSERTION: Final = "client-authentication+jwt"
+
+
+class Claims(BaseModel):
+    """Base of all claims: strictly typed, immutable; claims not understood are ignored.
+
+    (RFC 7519 §4: "all claims that are not understood by implementations MUST be ignored".)
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+C = TypeVar("C", bound=Claims)
+
+
+def sign_token(claims: Mapping[str, Any] | Claims, *, typ: str, key: SigningKey) -> str:
+    """Sign claims as a compact JWS with the header members alg, kid, typ and no other."""
+    if isinstance(claims, Claims):
+        claims = claims.model_dump(exclude_none=True)
+    header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
+    signing_input = ".".join(
+        encode_base64url(json.dumps(part, separators=(",", ":")).encode())
+        for part in (header, claims)
+    )
+    signature = key.sign(signing_input.encode("ascii"))
+    return f"{signing_input}.{encode_base64url(signature)}"
+
+
+def check_algorithm(token: UnverifiedToken, *, typ: str) -> None:
+    """Refuse any other kind of token and any algorithm that is not on the list.
+
+    Raises:
+        UntrustedTokenError: `wrong_type` (RFC 8725 §3.11), `algorithm_not_allowed` (§3.1).
+    """
+    if token.unverified_header["typ"] != typ:
+        raise UntrustedTokenError(Code.WRONG_TYPE, f"typ is not {typ}")
+    if token.unverified_header["alg"] not in ALLOWED_ALGORITHMS:
+        raise UntrustedTokenError(Code.ALGORITHM_NOT_ALLOWED, "alg is not on the allow list")
+
+
+def check_key(token: UnverifiedToken, key: VerificationKey) -> None:
+    """Refuse an `alg` that is not the key's own: the key says how it signs, not the token.
+
+    Raises:
+        UntrustedTokenError: `key_mismatch`.
+    """
+    if key.algorithm != token.unverified_header["alg"]:
+        raise UntrustedTokenError(Code.KEY_MISMATCH, "alg is not that of the key")
+
+
+def check_signature(token: UnverifiedToken, key: VerificationKey) -> None:
+    """Refuse what this key did not sign.
+
+    Raises:
+        UntrustedTokenError: `bad_signature`.
+    """
+    if not key.verify(token.signing_input, token.signature):
+        raise UntrustedTokenError(Code.BAD_SIGNATURE, "the signature is not that key's")
+
+
+def parse_claims(token: UnverifiedToken, kind: type[C]) -> C:
+    """Read the payload of a token whose signature holds.
+
+    Raises:
+        MalformedTokenError: `malformed_claims`: no strict JSON, or a claim is missing or of
+            another type (a float, string or bool is no NumericDate here).
+    """
+    try:
+        return kind.model_validate(parse_json_object(token.unverified_payload))
+    except ValidationError as error:
+        names = sorted({str(part) for e in error.errors() for part in e["loc"][:1]})
+        raise MalformedTokenError(
+            Code.MALFORMED_CLAIMS, f"missing or mistyped: {', '.join(names)}"
+        ) from None
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error

@@ -1,0 +1,200 @@
+"""Signing keys and the public keys that verify: which are allowed, and how each is named."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateKey,
+    RSAPublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    generate_private_key as generate_rsa_key,
+)
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from jwt.algorithms import Algorithm as JwtAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from auth.errors import KeyFileError, KeySetError
+from auth.keyfile import read_private_key, write_private_key
+from auth.strict import decode_base64url, encode_base64url
+
+Algorithm = Literal["ES256", "RS256", "EdDSA"]
+"""RFC 7518 §3.1 and RFC 8037 §3.1. Never `none`, never a shared secret (RFC 8725 §3.1)."""
+
+PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+PublicKey = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
+
+_ALGORITHMS: Final[dict[str, JwtAlgorithm]] = {
+    "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
+    "EdDSA": OKPAlgorithm(),
+}
+ALLOWED_ALGORITHMS: Final = frozenset(_ALGORITHMS)
+
+_MEMBERS: Final[dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]]] = {
+    ("EC", "P-256"): ("ES256", ("crv", "kty", "x", "y")),
+    ("OKP", "Ed25519"): ("EdDSA", ("crv", "kty", "x")),
+    ("RSA", None): ("RS256", ("e", "kty", "n")),
+}
+"""Key type and curve: the algorithm, and the members that RFC 7638 §3.2 hashes."""
+
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_MIN_RSA_BITS: Final = 2048
+_RSA_EXPONENT: Final = 65537
+_SIGNATURE_BYTES: Final = {"ES256": 64, "EdDSA": 64}
+
+
+def thumbprint(members: Mapping[str, str]) -> str:
+    """The key id: SHA-256 over the required members in order (RFC 7638 §3)."""
+    canonical = json.dumps(dict(sorted(members.items())), separators=(",", ":"))
+    return encode_base64url(hashlib.sha256(canonical.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key that verifies one algorithm's signatures."""
+
+    kid: str
+    algorithm: Algorithm
+    jwk: Mapping[str, str]
+    _key: PublicKey = field(repr=False, compare=False)
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any]) -> Self:
+        """Load a public JWK (RFC 7517 §4), refusing all that could be mistaken for one.
+
+        Raises:
+            KeySetError: private or symmetric, another curve or type, too weak, meant for
+                something else (`use`, `key_ops`, `alg`), or named by another `kid`.
+        """
+        if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+            raise KeySetError("a key with private members stands among the public ones")
+        crv = jwk.get("crv")
+        shape = _MEMBERS.get((str(jwk.get("kty")), None if crv is None else str(crv)))
+        if shape is None:
+            raise KeySetError("key type or curve is not allowed: EC P-256, OKP Ed25519 or RSA")
+        algorithm, required = shape
+        if not all(isinstance(jwk.get(name), str) for name in required):
+            raise KeySetError("a key lacks a required member")
+        _require(jwk.get("use", "sig") == "sig", "a key's use is not sig")
+        _require(jwk.get("key_ops", ["verify"]) == ["verify"], "a key's key_ops is not verify")
+        _require(jwk.get("alg", algorithm) == algorithm, "a key's alg does not fit its type")
+        members = {name: str(jwk[name]) for name in required}
+        kid = thumbprint(members)
+        _require(jwk.get("kid", kid) == kid, "a key's kid is not its RFC 7638 thumbprint")
+        return cls(kid=kid, algorithm=algorithm, jwk=members, _key=_load(algorithm, members))
+
+    def verify(self, signing_input: bytes, signature: bytes) -> bool:
+        """Whether the signature is this key's over these bytes (RFC 7515 §5.2)."""
+        if len(signature) != _SIGNATURE_BYTES.get(self.algorithm, len(signature)):
+            return False
+        return _ALGORITHMS[self.algorithm].verify(signing_input, self._key, signature)
+
+    def to_jwk(self) -> dict[str, Any]:
+        """The public JWK with `kid`, `alg` and `use`, ready for a key set."""
+        return {**self.jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+
+def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise KeySetError(otherwise)
+
+
+def _load(algorithm: Algorithm, members: dict[str, str]) -> PublicKey:
+    try:
+        for name in members.keys() - {"kty", "crv"}:
+            decode_base64url(members[name])
+        key = _ALGORITHMS[algorithm].from_jwk(members)
+    except (ValueError, InvalidKeyError, UnsupportedAlgorithm) as error:
+        raise KeySetError("a key's members do not make a key") from error
+    if isinstance(key, RSAPublicKey):
+        _require(key.key_size >= _MIN_RSA_BITS, f"an RSA key is under {_MIN_RSA_BITS} bits")
+        _require(key.public_numbers().e == _RSA_EXPONENT, "an RSA exponent is not 65537")
+    if not isinstance(key, EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey):
+        raise KeySetError("a key is not public")
+    return key
+
+
+def public_jwk(key: PublicKey) -> dict[str, str]:
+    """The required members of a public key's JWK."""
+    if isinstance(key, EllipticCurvePublicKey):
+        members = ECAlgorithm.to_jwk(key, as_dict=True)
+    elif isinstance(key, RSAPublicKey):
+        members = RSAAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        members = OKPAlgorithm.to_jwk(key, as_dict=True)
+    names = ("crv", "kty", "x", "y", "e", "n")
+    return {name: str(members[name]) for name in names if name in members}
+
+
+class SigningKey:
+    """A private key; `kid` is its RFC 7638 thumbprint."""
+
+    def __init__(self, key: PrivateKeyTypes) -> None:
+        """Take a key of an allowed kind.
+
+        Raises:
+            KeySetError: of another kind, or too weak.
+        """
+        if not isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey):
+            raise KeySetError("a signing key must be EC P-256, Ed25519 or RSA")
+        self._key: PrivateKey = key
+        self.public = VerificationKey.from_jwk(public_jwk(key.public_key()))
+
+    def __repr__(self) -> str:
+        return f"SigningKey(kid={self.kid!r}, algorithm={self.algorithm!r})"
+
+    @property
+    def kid(self) -> str:
+        return self.public.kid
+
+    @property
+    def algorithm(self) -> Algorithm:
+        return self.public.algorithm
+
+    @classmethod
+    def generate(cls, algorithm: Algorithm = "ES256") -> Self:
+        match algorithm:
+            case "ES256":
+                return cls(generate_private_key(SECP256R1()))
+            case "EdDSA":
+                return cls(Ed25519PrivateKey.generate())
+            case "RS256":
+                return cls(generate_rsa_key(_RSA_EXPONENT, 3072))
+
+    def save(self, path: Path, passphrase: bytes | None) -> None:
+        """Write the key, encrypted where there is a passphrase, mode 0600 in any case.
+
+        Raises:
+            KeyFileError: the file exists already or cannot be written.
+        """
+        write_private_key(path, self._key, passphrase)
+
+    @classmethod
+    def load(cls, path: Path, passphrase: bytes | None = None) -> Self:
+        """Read a key that `save` wrote.
+
+        Raises:
+            KeyFileError: missing, readable by others, wrong passphrase, no allowed key.
+        """
+        try:
+            return cls(read_private_key(path, passphrase))
+        except KeySetError as error:
+            raise KeyFileError(f"{path}: {error.detail}") from error
+
+    def sign(self, signing_input: bytes) -> bytes:
+        """The JWS signature of these bytes."""
+        return _ALGORITHMS[self.algorithm].sign(signing_input, self._key)

@@ -1,0 +1,50 @@
+"""What is verified: a message as it came, and what is known of it once it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from auth.principal import Principal
+    from auth.seal import SealClaims
+    from auth.tokens import CarnetClaims
+
+AUTHORIZATION: Final = "authorization"
+"""AMQP header with `Bearer <carnet>`."""
+CARNET_SEAL: Final = "carnet-seal"
+"""AMQP header with the seal."""
+BEARER: Final = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a type of message belongs: exchange, routing key, type (`orders.place.v1`).
+
+    The sealed route is compared with the one that the handler registered: a delivery's own
+    exchange and routing key change with every retry and prove nothing.
+    """
+
+    exchange: str
+    routing_key: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedMessage:
+    """A message as the broker handed it over. Nothing in it is believed."""
+
+    body: bytes
+    headers: Mapping[str, object]
+    type: str | None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMessage:
+    """What a message proved. `principal` and `carnet` are None for one without a carnet."""
+
+    seal: SealClaims
+    carnet: CarnetClaims | None
+    principal: Principal | None

@@ -1,0 +1,141 @@
+"""The strict front: what a token must look like before any library reads it.
+
+PyJWT alone accepts duplicate keys, padded base64url, any `typ` and tokens of megabytes; two
+parsers that disagree on a token are how a signature over one thing is taken for another.
+"""
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from auth.errors import Code, MalformedTokenError
+
+MAX_TOKEN: Final = 4096
+"""Longest token that is read, in characters. A statement of keys may be longer."""
+
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
+_HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
+_MAX_DIGITS: Final = 16
+
+
+def encode_base64url(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes:
+    """Decode the one canonical encoding: no padding, no stray bits, no other characters.
+
+    Raises:
+        ValueError: any other text.
+    """
+    if _BASE64URL.fullmatch(text) is None:
+        raise ValueError("not base64url")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if encode_base64url(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def parse_json_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object as RFC 8259 means it, and nothing that merely looks like one.
+
+    Raises:
+        ValueError: not UTF-8, byte order mark, duplicate key, NaN, an integer of more than 16
+            digits, NUL or lone surrogate in a string, nested too deep, or not an object.
+    """
+    try:
+        text = data.decode("utf-8", errors="strict")
+        parsed = json.loads(
+            text,
+            object_pairs_hook=_unique_members,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_int,
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(parsed, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one error for one verdict
+    if "\\u" in text:
+        _refuse_unprintable(parsed)
+    return parsed
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate key")
+    return members
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError("integer too long")
+    return int(digits)
+
+
+def _refuse_unprintable(parsed: dict[str, Any]) -> None:
+    """Escapes can smuggle in what UTF-8 itself cannot: lone surrogates, and NUL."""
+    pending: list[Any] = [parsed]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.keys())
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+            raise ValueError("NUL or lone surrogate in a string")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """A token of the right form, of which nothing is believed yet."""
+
+    unverified_header: dict[str, str]
+    unverified_payload: bytes
+    signing_input: bytes
+    signature: bytes
+
+
+def parse_token(unverified_token: str, *, limit: int = MAX_TOKEN) -> UnverifiedToken:
+    """Read the form of a compact JWS: three parts, strict header of exactly alg, kid, typ.
+
+    Raises:
+        MalformedTokenError: `oversized_token`, `malformed_token`, `malformed_header`.
+    """
+    if len(unverified_token) > limit:
+        raise MalformedTokenError(Code.OVERSIZED_TOKEN, f"longer than {limit} characters")
+    parts = unverified_token.split(".")
+    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - RFC 7515 §3.1
+        raise MalformedTokenError(Code.MALFORMED_TOKEN, "not three parts joined by dots")
+    try:
+        header, payload, signature = (decode_base64url(part) for part in parts)
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_TOKEN, str(error)) from error
+    return UnverifiedToken(
+        unverified_header=_parse_header(header),
+        unverified_payload=payload,
+        signing_input=unverified_token.rpartition(".")[0].encode("ascii"),
+        signature=signature,
+    )
+
+
+def _parse_header(data: bytes) -> dict[str, str]:
+    try:
+        header = parse_json_object(data)
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
+    if header.keys() != _HEADER_MEMBERS:
+        raise MalformedTokenError(
+            Code.MALFORMED_HEADER, "header must have exactly the members alg, kid, typ"
+        )
+    if not all(isinstance(value, str) and value for value in header.values()):
+        raise MalformedTokenError(Code.MALFORMED_HEADER, "alg, kid and typ must be strings")
+    return header

@@ -1,0 +1,181 @@
+"""The issuer's tokens: the access token for HTTP, and the carnet that travels with messages."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Final, Self
+
+from pydantic import Field, model_validator
+
+from auth.claims import (
+    ClientId,
+    Name,
+    NumericDate,
+    Scope,
+    Subject,
+    TokenId,
+    join_scope,
+    split_scope,
+)
+from auth.jws import ACCESS_TOKEN, CARNET, Claims, sign_token
+from auth.keys import SigningKey
+from auth.policy import CARNET_LIFE
+from auth.principal import Principal
+
+MAX_ACCESS_LIFE: Final = 15 * 60
+MAX_CARNET_LIFE: Final = int(CARNET_LIFE.total_seconds())
+MAX_ACTORS: Final = 3
+
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+Epoch = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class _IssuedClaims(Claims):
+    iss: Name
+    sub: Subject
+    iat: NumericDate
+    exp: NumericDate
+    jti: TokenId
+    scope: Scope
+    sid: SessionId | None = None
+    epoch: Epoch
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return split_scope(self.scope)
+
+
+class AccessClaims(_IssuedClaims):
+    """An access token's claims (RFC 9068 §2.2). `aud` is one string: one receiver."""
+
+    aud: ClientId
+    client_id: ClientId
+    auth_time: NumericDate | None = None
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(
+            subject=self.sub,
+            scopes=self.scopes,
+            actors=(),
+            session=self.sid,
+            epoch=self.epoch,
+            token_id=self.jti,
+            expires_at=self.exp,
+        )
+
+
+class Actor(Claims):
+    """Who acts for the subject, and for whom this one acted before (RFC 8693 §4.1)."""
+
+    sub: ClientId
+    act: Actor | None = None
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return (self.sub, *(self.act.chain if self.act else ()))
+
+
+class CarnetClaims(_IssuedClaims):
+    """A carnet's claims. `act.sub` is the one client that may seal with it."""
+
+    aud: ClientId
+    act: Actor | None = None
+
+    @model_validator(mode="after")
+    def _bounded_chain(self) -> Self:
+        if len(self.actors) > MAX_ACTORS:
+            raise ValueError("actors nested too deep")
+        return self
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        return self.act.chain if self.act else ()
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(
+            subject=self.sub,
+            scopes=self.scopes,
+            actors=self.actors,
+            session=self.sid,
+            epoch=self.epoch,
+            token_id=self.jti,
+            expires_at=self.exp,
+        )
+
+
+def new_token_id() -> str:
+    """An id that nobody can guess: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+class Issuer:
+    """Signs what only the user service may say."""
+
+    def __init__(self, name: str, key: SigningKey) -> None:
+        self.name = name
+        self._key = key
+
+    def access_token(
+        self,
+        *,
+        subject: str,
+        audience: str,
+        client_id: str,
+        scopes: frozenset[str],
+        session: str | None,
+        epoch: int,
+        auth_time: float | None,
+        now: float,
+        life: int = MAX_ACCESS_LIFE,
+    ) -> str:
+        """An access token for `audience`, asked for by `client_id`; `life` in seconds."""
+        claims = AccessClaims(
+            iss=self.name,
+            sub=subject,
+            aud=audience,
+            client_id=client_id,
+            iat=int(now),
+            exp=int(now) + min(life, MAX_ACCESS_LIFE),
+            jti=new_token_id(),
+            scope=join_scope(scopes),
+            sid=session,
+            epoch=epoch,
+            auth_time=None if auth_time is None else int(auth_time),
+        )
+        return sign_token(claims, typ=ACCESS_TOKEN, key=self._key)
+
+    def carnet(
+        self,
+        parent: AccessClaims,
+        *,
+        actor: str | None,
+        audience: str,
+        scopes: frozenset[str],
+        now: float,
+        life: int = MAX_CARNET_LIFE,
+    ) -> str:
+        """A carnet for one audience, derived from an access token and never more than it.
+
+        actor: the client that will seal with it; None where the subject is that client.
+        life: seconds; cut to 5 min and to the end of the access token.
+
+        Raises:
+            ValueError: `scopes` is not a subset of the parent's.
+        """
+        if not scopes <= parent.scopes:
+            raise ValueError("a carnet never carries more scope than its access token")
+        claims = CarnetClaims(
+            iss=self.name,
+            sub=parent.sub,
+            aud=audience,
+            iat=int(now),
+            exp=min(int(now) + min(life, MAX_CARNET_LIFE), parent.exp),
+            jti=new_token_id(),
+            scope=join_scope(scopes),
+            sid=parent.sid,
+            epoch=parent.epoch,
+            act=None if actor is None else Actor(sub=actor),
+        )
+        return sign_token(claims, typ=CARNET, key=self._key)

@@ -1,0 +1,1 @@
+"""Carries: connection, topology, publisher, consumer, RPC, inbox, outbox, dead letters."""

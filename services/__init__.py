@@ -1,0 +1,1 @@
+"""Acts: the user service, the gateway, the order service, and what runs them together."""

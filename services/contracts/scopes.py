@@ -1,0 +1,20 @@
+"""The scopes that a token may carry, and the roles that give them."""
+
+from typing import Final
+
+ORDERS_READ: Final = "orders:read"
+ORDERS_WRITE: Final = "orders:write"
+ORDERS_READ_ALL: Final = "orders:read-all"
+ORDERS_WRITE_ALL: Final = "orders:write-all"
+DEAD_LETTERS_RELEASE: Final = "dead-letters:release"
+
+CUSTOMER: Final = "customer"
+OPERATOR: Final = "operator"
+
+ROLES: Final[dict[str, frozenset[str]]] = {
+    CUSTOMER: frozenset({ORDERS_READ, ORDERS_WRITE}),
+    OPERATOR: frozenset(
+        {ORDERS_READ, ORDERS_WRITE, ORDERS_READ_ALL, ORDERS_WRITE_ALL, DEAD_LETTERS_RELEASE}
+    ),
+}
+"""What a role may do; a token never carries more than its account's roles give."""
