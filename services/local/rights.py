@@ -1,0 +1,102 @@
+"""What each service's broker login may do; everything else is refused by the broker.
+
+The rights bound what a stolen login can disturb. Trust never rests on them: whoever writes
+to the broker still needs a carnet and a seal.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from messaging.topology import COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC, TRUST, Exchange
+from services.contracts.topology import (
+    CANCEL_ORDER,
+    GATEWAY,
+    ORDER_CANCELLED,
+    ORDER_PLACED,
+    ORDER_REFUSED,
+    ORDER_SERVICE,
+    ORDERS_COMMANDS,
+    ORDERS_RPC,
+    PLACE_ORDER,
+    USER_SERVICE,
+    USERS_RPC,
+)
+
+TOPIC_EXCHANGES: Final = (COMMANDS, EVENTS, REPLY)
+
+NOTHING: Final = "(?!)"
+"""Matches no text at all. An empty pattern would match every routing key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Names that are allowed: some exactly, some by their beginning."""
+
+    exactly: tuple[str, ...] = ()
+    beginning: tuple[str, ...] = ()
+
+    def regex(self) -> str:
+        """As RabbitMQ wants it, which searches: without anchors a part would do."""
+        wanted = [
+            *(f"{re.escape(name)}$" for name in self.exactly),
+            *(re.escape(prefix) for prefix in self.beginning),
+        ]
+        return f"^({'|'.join(wanted)})" if wanted else NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What one client does at the broker.
+
+    For a topic exchange the pattern says with which routing keys; for the others it is empty,
+    since the broker compares no keys there.
+    """
+
+    consumes: tuple[str, ...] = ()
+    publishes: Mapping[Exchange, Pattern] = field(default_factory=dict)
+    subscribes: Mapping[Exchange, Pattern] = field(default_factory=dict)
+
+
+def own_queues(client: str) -> str:
+    """How the names of the exclusive queues of one client's processes begin."""
+    return f"carnet.{client}."
+
+
+def _replies_to(clients: Iterable[str]) -> Pattern:
+    return Pattern(beginning=tuple(own_queues(client) for client in clients))
+
+
+ANY_KEY: Final = Pattern()
+
+ORDER_EVENTS: Final = Pattern(
+    (ORDER_PLACED.routing_key, ORDER_CANCELLED.routing_key, ORDER_REFUSED.routing_key)
+)
+
+RIGHTS: Final[Mapping[str, Rights]] = {
+    USER_SERVICE: Rights(
+        consumes=(USERS_RPC,),
+        publishes={REPLY: _replies_to([GATEWAY, ORDER_SERVICE]), TRUST: ANY_KEY},
+        subscribes={TRUST: ANY_KEY},
+    ),
+    GATEWAY: Rights(
+        publishes={
+            COMMANDS: Pattern((PLACE_ORDER.routing_key, CANCEL_ORDER.routing_key)),
+            RPC: ANY_KEY,
+        },
+        subscribes={EVENTS: ORDER_EVENTS, REPLY: _replies_to([GATEWAY]), TRUST: ANY_KEY},
+    ),
+    ORDER_SERVICE: Rights(
+        consumes=(ORDERS_COMMANDS.name, ORDERS_RPC),
+        publishes={
+            EVENTS: ORDER_EVENTS,
+            REPLY: _replies_to([GATEWAY]),
+            RPC: ANY_KEY,
+            RETRY: ANY_KEY,
+            DEAD: ANY_KEY,
+        },
+        subscribes={REPLY: _replies_to([ORDER_SERVICE]), TRUST: ANY_KEY},
+    ),
+}
+"""By client id, which is also the login's name. Nobody may touch the default exchange."""

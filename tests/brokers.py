@@ -1,0 +1,141 @@
+"""Real brokers for tests: one of each kind a session, a virtual host of its own each test."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import httpx
+import pytest
+from testcontainers.community.rabbitmq import RabbitMqContainer
+
+from services.local.definitions import operator_definitions
+from services.local.errors import LocalError
+from services.local.installation import find_installation
+from services.local.logins import OPERATOR, Login
+from services.local.node import PrivateNode
+from services.local.ports import LOOPBACK
+from tests.engine import RABBITMQ_IMAGE, UnavailableError, require_image
+
+Kind = Literal["private-node", "container"]
+KINDS: tuple[Kind, ...] = ("container", "private-node")
+
+
+@dataclass(frozen=True)
+class RunningBroker:
+    """A broker with its management API, and the login that may do anything there."""
+
+    kind: Kind
+    host: str
+    port: int
+    management_port: int
+    operator: Login
+
+    def url(self, vhost: str, login: Login | None = None) -> str:
+        """The AMQP URL of a virtual host, for the operator unless another login is given."""
+        return (login or self.operator).url(self.host, self.port, vhost)
+
+    def management(self) -> httpx.AsyncClient:
+        """A client of the management API (`GET /queues/{vhost}/{name}` and so on)."""
+        return httpx.AsyncClient(
+            base_url=f"http://{self.host}:{self.management_port}/api",
+            auth=(self.operator.name, self.operator.password),
+            timeout=30,
+        )
+
+    @asynccontextmanager
+    async def fresh_vhost(self) -> AsyncIterator[str]:
+        """The name of a new virtual host, deleted with all that is in it afterwards."""
+        vhost = f"test-{uuid.uuid4()}"
+        async with self.management() as api:
+            (await api.put(f"/vhosts/{vhost}")).raise_for_status()
+            permissions = {"configure": ".*", "write": ".*", "read": ".*"}
+            answer = await api.put(f"/permissions/{vhost}/{self.operator.name}", json=permissions)
+            answer.raise_for_status()
+            try:
+                yield vhost
+            finally:
+                (await api.delete(f"/vhosts/{quote(vhost)}")).raise_for_status()
+
+
+class Brokers:
+    """The brokers of one test session, each started when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[Kind, RunningBroker | UnavailableError] = {}
+        self._stack = AsyncExitStack()
+        self._starting = asyncio.Lock()
+
+    async def get(self, kind: Kind) -> RunningBroker:
+        """The broker of this kind.
+
+        Raises:
+            UnavailableError: it cannot be had on this machine.
+        """
+        start: dict[Kind, Callable[[], Awaitable[RunningBroker]]] = {
+            "private-node": self._start_private_node,
+            "container": self._start_container,
+        }
+        async with self._starting:
+            if kind not in self._running:
+                try:
+                    self._running[kind] = await start[kind]()
+                except UnavailableError as error:
+                    self._running[kind] = error
+        broker = self._running[kind]
+        if isinstance(broker, UnavailableError):
+            raise broker
+        return broker
+
+    async def any(self) -> RunningBroker:
+        """The container where it can be had, else the private node; else the session ends."""
+        reasons = []
+        for kind in KINDS:
+            try:
+                return await self.get(kind)
+            except UnavailableError as error:
+                reasons.append(f"{kind}: {error}")
+        pytest.exit(
+            "no RabbitMQ for the tests: install rabbitmq-server 3.10 or newer, or start a "
+            f"container engine ({'; '.join(reasons)})",
+            returncode=1,
+        )
+
+    async def close(self) -> None:
+        """Stop what was started."""
+        await self._stack.aclose()
+
+    async def _start_private_node(self) -> RunningBroker:
+        installation = find_installation()
+        if installation is None or not installation.new_enough:
+            raise UnavailableError("rabbitmq-server 3.10 or newer is not installed")
+        operator = Login.generate(OPERATOR)
+        definitions = operator_definitions(operator)
+        node = PrivateNode(installation, self._folder / "node", definitions, management=True)
+        try:
+            await node.start(operator)
+        except LocalError as error:
+            raise UnavailableError(str(error)) from error
+        self._stack.push_async_callback(node.kill)
+        return RunningBroker("private-node", LOOPBACK, node.port, node.management_port, operator)
+
+    async def _start_container(self) -> RunningBroker:
+        await asyncio.to_thread(require_image, RABBITMQ_IMAGE)
+        operator = Login.generate(OPERATOR)
+        container = RabbitMqContainer(
+            RABBITMQ_IMAGE, username=operator.name, password=operator.password
+        ).with_exposed_ports(15672)
+        await asyncio.to_thread(container.start)
+        self._stack.push_async_callback(asyncio.to_thread, container.stop)
+        return RunningBroker(
+            "container",
+            container.get_container_host_ip(),
+            int(container.get_exposed_port(5672)),
+            int(container.get_exposed_port(15672)),
+            operator,
+        )
