@@ -1,0 +1,60 @@
+"""The life of a service's process: settings, signals, one clear line when it cannot go on."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Final, NoReturn, TypeVar
+
+import structlog
+import uvloop
+
+from auth.errors import AuthError
+from messaging.errors import MessagingError
+from services.errors import StartError
+from services.logs import configure_logging
+from services.settings import ServiceSettings, read_settings
+
+S = TypeVar("S", bound=ServiceSettings)
+
+EXIT_FAILED: Final = 1
+
+
+def run_service(
+    name: str, kind: type[S], serve: Callable[[S, asyncio.Event], Coroutine[None, None, None]]
+) -> NoReturn:
+    """Read the settings and run `serve(settings, shutdown)` to its end; then exit.
+
+    SIGTERM and SIGINT set `shutdown`; `serve` then drains and returns. What it cannot cope
+    with ends in one line on standard error and a non-zero exit, without a stack trace.
+    """
+    try:
+        settings = read_settings(kind)
+        configure_logging(service=name, log_format=settings.log_format, level=settings.log_level)
+        uvloop.run(_until_signalled(settings, serve))
+    except KNOWN_ERRORS as error:
+        fail(name, error)
+    sys.exit(0)
+
+
+KNOWN_ERRORS: Final = (StartError, AuthError, MessagingError)
+"""What ends a process in one clear line."""
+
+
+def fail(name: str, error: Exception) -> NoReturn:
+    """Say in one line why the process ends, and end it."""
+    detail = getattr(error, "detail", None) or str(error)
+    one_line = " ".join(str(detail).split())
+    sys.stderr.write(f"{name}: {one_line}\n")
+    sys.exit(EXIT_FAILED)
+
+
+async def _until_signalled(
+    settings: S, serve: Callable[[S, asyncio.Event], Coroutine[None, None, None]]
+) -> None:
+    shutdown = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shutdown.set)
+    await serve(settings, shutdown)
+    structlog.get_logger().info("stopped")

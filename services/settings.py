@@ -1,0 +1,95 @@
+"""The settings that every service has, read from the environment as `CARNET_…`.
+
+Each may be given as `CARNET_…_FILE` instead: a file with the value, as container secrets are.
+Only a service's `__main__` reads settings; everything behind it receives what it needs.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.errors import SettingsError
+
+PREFIX: Final = "CARNET_"
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Takes `CARNET_X` from the file that `CARNET_X_FILE` names."""
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}: cannot read {path}: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {
+            name: self.get_field_value(info, name)[0]
+            for name, info in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
+    trust_root: Path = Field(description="File with the trust root's public JWKs")
+    key_set: Path = Field(description="File with the key set statement")
+    keys: Path = Field(description="Folder with this service's private keys")
+    key_passphrase: SecretStr | None = Field(
+        default=None, description="Passphrase of the private keys, where they are encrypted"
+    )
+    database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
+    host: str = Field(default="127.0.0.1", description="Address to listen on for HTTP")
+    port: int = Field(ge=1, le=65535, description="Port to listen on for HTTP")
+    log_format: Literal["console", "json"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    start_deadline: float = Field(default=30, gt=0, description="Seconds to be up, or give up")
+    shutdown_deadline: float = Field(default=20, gt=0, description="Seconds to drain in")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+    @property
+    def passphrase(self) -> bytes | None:
+        if self.key_passphrase is None:
+            return None
+        return self.key_passphrase.get_secret_value().encode()
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Read the settings, or say in one line which are missing or wrong.
+
+    Raises:
+        SettingsError: names the variables, never their values.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}"
+            for e in error.errors(include_input=False)
+        )
+        raise SettingsError(f"settings: {problems}") from None
