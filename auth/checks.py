@@ -1,0 +1,108 @@
+"""The single checks that `auth.verifier` puts in order. Each returns or refuses."""
+
+from typing import NoReturn
+
+from auth.claims import LEEWAY, service_subject
+from auth.errors import (
+    Code,
+    ExpiredTokenError,
+    MalformedTokenError,
+    SealMismatchError,
+    UntrustedTokenError,
+)
+from auth.keyset import ListedKey
+from auth.message import BEARER, Route, UnverifiedMessage
+from auth.seal import Kind, SealClaims, digest
+from auth.strict import UnverifiedToken, parse_json_object
+from auth.tokens import MAX_ACCESS_LIFE, MAX_CARNET_LIFE, AccessClaims, CarnetClaims
+
+
+def header_values(message: UnverifiedMessage, name: str) -> list[tuple[str, object]]:
+    """All headers of that name, whatever their case: a second one must not hide."""
+    return [(key, value) for key, value in message.headers.items() if key.lower() == name]
+
+
+def only_header(message: UnverifiedMessage, name: str) -> str:
+    values = header_values(message, name)
+    if len(values) > 1:
+        raise MalformedTokenError(Code.DUPLICATE_TOKEN, f"more than one {name}")
+    if not values or values[0][0] != name or not isinstance(values[0][1], str):
+        raise MalformedTokenError(Code.MISSING_TOKEN, f"no header {name} that is a string")
+    return values[0][1]
+
+
+def bearer_token(authorization: str) -> str:
+    if not authorization.startswith(BEARER):
+        raise MalformedTokenError(Code.MISSING_TOKEN, "authorization is not Bearer <carnet>")
+    return authorization.removeprefix(BEARER)
+
+
+def unverified_issuer(token: UnverifiedToken) -> str:
+    """Whose keys to try: a claim that the signature then has to bear out."""
+    try:
+        issuer = parse_json_object(token.unverified_payload).get("iss")
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error
+    if not isinstance(issuer, str):
+        raise MalformedTokenError(Code.MALFORMED_CLAIMS, "missing or mistyped: iss")
+    return issuer
+
+
+def sealing_client(carnet: CarnetClaims) -> str:
+    """The one client that may seal with this carnet: its actor, or the service it speaks for."""
+    return carnet.actors[0] if carnet.actors else carnet.sub.removeprefix(service_subject(""))
+
+
+def check_binding(
+    seal: SealClaims,
+    message: UnverifiedMessage,
+    route: Route,
+    kind: Kind,
+    *,
+    audience: str | None,
+) -> None:
+    if seal.k != kind:
+        refuse_mismatch(f"sealed as another kind of message than {kind}")
+    if seal.aud != audience:
+        refuse_mismatch("sealed for another receiver")
+    if (seal.ex, seal.rk, seal.ty) != (route.exchange, route.routing_key, route.type):
+        refuse_mismatch("sealed for another exchange, routing key or type")
+    if message.type != seal.ty:
+        refuse_mismatch("the type beside the seal is another")
+    if seal.bh != digest(message.body):
+        refuse_mismatch("sealed over another body")
+
+
+def refuse_mismatch(detail: str) -> NoReturn:
+    raise SealMismatchError(Code.SEAL_MISMATCH, detail)
+
+
+def check_signing_time(listed: ListedKey, iat: int) -> None:
+    """A retired key is believed for what it signed before it was retired, and no more."""
+    if not listed.signed_in_time(iat):
+        raise UntrustedTokenError(Code.KEY_RETIRED, "signed with a key after its retirement")
+
+
+def check_life(claims: CarnetClaims | AccessClaims, *, now: float) -> None:
+    longest = MAX_CARNET_LIFE if isinstance(claims, CarnetClaims) else MAX_ACCESS_LIFE
+    if claims.iat > now + LEEWAY:
+        raise ExpiredTokenError(Code.NOT_YET_VALID, "issued in the future")
+    if not 0 < claims.exp - claims.iat <= longest:
+        raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, f"lives longer than {longest} s")
+
+
+def check_acceptance(carnet: CarnetClaims, seal: SealClaims) -> None:
+    """The work was accepted while the carnet was good."""
+    if seal.iat < carnet.iat - LEEWAY:
+        raise ExpiredTokenError(Code.NOT_YET_VALID, "sealed before its carnet was issued")
+    if seal.iat > carnet.exp:
+        raise ExpiredTokenError(Code.EXPIRED, "the carnet was expired when the work was accepted")
+
+
+def check_seal_time(seal: SealClaims, *, max_age: float, now: float) -> None:
+    if seal.iat > now + LEEWAY:
+        raise ExpiredTokenError(Code.NOT_YET_VALID, "sealed in the future")
+    if not 0 <= seal.exp - seal.iat <= max_age:
+        raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, f"sealed for longer than {max_age:.0f} s")
+    if now > seal.exp + LEEWAY:
+        raise ExpiredTokenError(Code.TOO_OLD, "the work has waited for too long")
