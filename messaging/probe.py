@@ -3,23 +3,37 @@
 import asyncio
 from urllib.parse import urlsplit
 
-import aio_pika
-from aio_pika.exceptions import AMQPError
+from messaging.errors import BrokerError
+from messaging.link import Link
+
+
+async def log_in(url: str, *, within: float) -> None:
+    """Log in at `url` (name, password and virtual host), trying for `within` seconds; leave.
+
+    Raises:
+        BrokerUrlError: `url` is not one of a broker.
+        BrokerUnreachableError: nobody answers in that time.
+        BrokerLoginError, VirtualHostError: refused.
+    """
+    link = Link(url, name="probe")
+    try:
+        await link.start(within)
+    finally:
+        await link.close(within)
 
 
 async def accepts(url: str, *, within: float) -> bool:
-    """Log in at `url` (name, password and virtual host) once, and leave.
+    """Whether a broker that may still be booting takes the login now.
 
-    An open port proves nothing: the broker may still boot, or be somebody else's.
+    An open port proves nothing: it may be opened before logins exist, or by somebody else.
     """
+    address = urlsplit(url)
     try:
-        # The client logs each refused connection as an error; waiting for one is none.
         async with asyncio.timeout(within):
-            address = urlsplit(url)
-            _, writer = await asyncio.open_connection(address.hostname, address.port or 5672)
+            # The client logs each refused connection as an error; waiting for one is none.
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.close()
-        connection = await aio_pika.connect(url, timeout=within)
-    except (AMQPError, OSError, TimeoutError):
+        await log_in(url, within=within)
+    except (BrokerError, OSError, TimeoutError):
         return False
-    await connection.close()
     return True

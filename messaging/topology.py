@@ -1,9 +1,19 @@
 """Exchanges, queues and bindings as data, and how they come to be on the broker."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Literal, TypeVar
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused
+
+from messaging.broker import Broker
+from messaging.errors import MissingTopologyError, TopologyError, TopologyMismatchError
+from messaging.link import broker_faults
 
 T = TypeVar("T")
 ExchangeKind = Literal["topic", "direct", "fanout"]
@@ -167,3 +177,71 @@ def rpc_queue(name: str) -> Queue:
             "x-message-ttl": int(MAX_REQUEST_LIFE.total_seconds() * 1000),
         },
     )
+
+
+async def declare(broker: Broker, topology: Topology, *, deadline: float) -> None:
+    """Make every object that is not there yet, within `deadline` seconds in all.
+
+    Declaring what exists changes nothing. Where this login may not declare, the object must
+    exist already; bindings cannot be looked up, so there the broker's definitions are trusted.
+
+    Raises:
+        TopologyMismatchError: an object exists with other arguments.
+        MissingTopologyError: an object does not exist and this login may not make it.
+        BrokerUnavailableError: the connection broke, this login may not even look, or the
+            deadline passed.
+    """
+    with broker_faults(passing=(TopologyError,)):
+        async with asyncio.timeout(deadline):
+            for exchange in topology.exchanges:
+                await _declare_exchange(broker, exchange, deadline)
+            for queue in topology.queues:
+                await _declare_queue(broker, queue, deadline)
+            for binding in topology.bindings:
+                await _bind(broker, binding, deadline)
+
+
+async def _declare_exchange(broker: Broker, exchange: Exchange, deadline: float) -> None:
+    name = f"exchange {exchange.name!r}"
+    try:
+        async with _throw_away_channel(broker, name, deadline) as channel:
+            await channel.declare_exchange(exchange.name, exchange.kind, durable=True)
+    except ChannelAccessRefused:
+        async with _throw_away_channel(broker, name, deadline) as channel:
+            await channel.get_exchange(exchange.name)
+
+
+async def _declare_queue(broker: Broker, queue: Queue, deadline: float) -> None:
+    name = f"queue {queue.name!r}"
+    try:
+        async with _throw_away_channel(broker, name, deadline) as channel:
+            await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+    except ChannelAccessRefused:
+        async with _throw_away_channel(broker, name, deadline) as channel:
+            await channel.get_queue(queue.name)
+
+
+async def _bind(broker: Broker, binding: Binding, deadline: float) -> None:
+    name = f"binding of queue {binding.queue!r} to exchange {binding.exchange!r}"
+    with suppress(ChannelAccessRefused):
+        async with _throw_away_channel(broker, name, deadline) as channel:
+            queue = await channel.get_queue(binding.queue, ensure=False)
+            await queue.bind(binding.exchange, binding.routing_key)
+
+
+@asynccontextmanager
+async def _throw_away_channel(
+    broker: Broker, name: str, deadline: float
+) -> AsyncIterator[AbstractChannel]:
+    """A channel for one declaration, since the broker closes it when it objects."""
+    channel = await broker.consuming.channel(deadline)
+    try:
+        yield channel
+    except ChannelPreconditionFailed as error:
+        raise TopologyMismatchError(
+            f"{name} exists with other arguments: {error}; delete it, or correct the difference"
+        ) from error
+    except ChannelNotFoundEntity as error:
+        raise MissingTopologyError(f"{name}: {error}") from error
+    finally:
+        await channel.close()

@@ -1,0 +1,152 @@
+"""Whose fault it is on the way, and whether another try would help.
+
+    MessagingError
+    ├── BrokerError                  the broker, or the way to it
+    │   ├── BrokerUnavailableError   no connection now; the supervisor is at it, try again later
+    │   │   └── BrokerUnreachableError  nobody answers at the address
+    │   ├── BrokerUrlError           the URL cannot be one
+    │   ├── BrokerLoginError         refused by the broker: name, password
+    │   └── VirtualHostError         refused by the broker: virtual host
+    ├── TopologyError                the broker's objects are not what we need
+    │   ├── TopologyMismatchError    it exists, with other arguments
+    │   └── MissingTopologyError     it does not exist, and we may not make it
+    ├── PublishError                 one message was not, or may not have been, published
+    │   ├── OversizedHeadersError    ours: never sent
+    │   ├── UnroutableError          no queue would take it: not stored anywhere
+    │   ├── PublishForbiddenError    this login may not publish there: not stored anywhere
+    │   └── UnconfirmedError         unknown: it may arrive yet
+    ├── TransientError               a handler's: try this message again later
+    │   └── NotYetError              a handler's: what it needs has not happened yet
+    └── DatabaseError                the service's own database
+        ├── DatabaseUnavailableError
+        └── MigrationError
+
+`code` is stable; `detail` is one line for people, and never quotes a password.
+"""
+
+
+class MessagingError(Exception):
+    """Base of all that this package raises."""
+
+    code = "messaging"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BrokerError(MessagingError):
+    """The broker cannot be used."""
+
+    code = "broker"
+
+
+class BrokerUnavailableError(BrokerError):
+    """There is no connection now, or it broke in the middle."""
+
+    code = "broker_unavailable"
+
+
+class BrokerUnreachableError(BrokerUnavailableError):
+    """Nobody answers as an AMQP broker at the address."""
+
+    code = "broker_unreachable"
+
+
+class BrokerUrlError(BrokerError):
+    """The URL is not one of a broker."""
+
+    code = "broker_url"
+
+
+class BrokerLoginError(BrokerError):
+    """The broker refuses the name or the password."""
+
+    code = "broker_login"
+
+
+class VirtualHostError(BrokerError):
+    """The virtual host does not exist, or this login has no access to it."""
+
+    code = "virtual_host"
+
+
+class TopologyError(MessagingError):
+    """An exchange, queue or binding is not there as we need it."""
+
+    code = "topology"
+
+
+class TopologyMismatchError(TopologyError):
+    """It exists with other arguments; the broker's own words say which."""
+
+    code = "topology_mismatch"
+
+
+class MissingTopologyError(TopologyError):
+    """It does not exist, and this login may not make it."""
+
+    code = "topology_missing"
+
+
+class PublishError(MessagingError):
+    """A message was not published, or it is not known to be."""
+
+    code = "publish"
+
+
+class OversizedHeadersError(PublishError):
+    """More than 16 KiB of headers: never sent, since the broker might close the connection."""
+
+    code = "oversized_headers"
+
+
+class UnroutableError(PublishError):
+    """The broker has no queue, or no exchange, for it; it is stored nowhere."""
+
+    code = "unroutable"
+
+
+class PublishForbiddenError(PublishError):
+    """The broker's permissions do not let this login publish there."""
+
+    code = "publish_forbidden"
+
+
+class UnconfirmedError(PublishError):
+    """Refused, late or cut off before the broker's confirm: unknown, and not known to have failed.
+
+    The same message may be published again under the same message id of its seal.
+    """
+
+    code = "unconfirmed"
+
+
+class TransientError(MessagingError):
+    """Raised by a handler: another try, later, may succeed. Counted; see `messaging.retry`."""
+
+    code = "transient"
+
+
+class NotYetError(TransientError):
+    """Raised by a handler: the message overtook one that it depends on."""
+
+    code = "not_yet"
+
+
+class DatabaseError(MessagingError):
+    """The service's own database cannot be used."""
+
+    code = "database"
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """Unreachable, locked, read-only, full: ours, and no message's fault."""
+
+    code = "database_unavailable"
+
+
+class MigrationError(DatabaseError):
+    """The schema cannot be brought up to date."""
+
+    code = "migration"

@@ -1,0 +1,214 @@
+"""One connection to the broker, kept up by a supervisor of our own.
+
+The client library's own reconnecting (`connect_robust`) tries at a fixed interval, so that a
+thousand clients return in the same instant, and silently leaves some consumers unregistered.
+Here a lost connection is gone with all of its channels, and whoever used one notices.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+from yarl import URL
+
+from messaging.errors import (
+    BrokerError,
+    BrokerLoginError,
+    BrokerUnavailableError,
+    BrokerUnreachableError,
+    BrokerUrlError,
+    VirtualHostError,
+)
+from messaging.frame_guard import GuardedTransport
+from messaging.pause import Backoff
+
+ATTEMPT: Final = 10.0
+"""Seconds for one attempt to connect."""
+
+HEARTBEAT: Final = 10
+"""Seconds. A peer that is silent for three of them is gone."""
+
+log = structlog.get_logger(__name__)
+
+
+class Link:
+    """A connection that is up, or being brought up, from `start` to `close`."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = parse_url(url)
+        self._name = name
+        self._connection: aio_pika.Connection | None = None
+        self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._up.is_set()
+
+    async def start(self, deadline: float) -> None:
+        """Connect for the first time, within `deadline` seconds.
+
+        Raises:
+            BrokerUnreachableError: nobody answered in that time, though tried again.
+            BrokerLoginError, VirtualHostError: another try would not help.
+        """
+        end = asyncio.get_running_loop().time() + deadline
+        backoff = Backoff()
+        while True:
+            left = end - asyncio.get_running_loop().time()
+            try:
+                await self._connect(min(left, ATTEMPT))
+                break
+            except BrokerUnreachableError:
+                wait = backoff.next_wait()
+                if wait >= end - asyncio.get_running_loop().time():
+                    raise
+                await asyncio.sleep(wait)
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"link {self._name}")
+
+    async def close(self, deadline: float) -> None:
+        """Stop the supervisor and close the connection, within `deadline` seconds."""
+        self._up.clear()
+        with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
+            async with asyncio.timeout(deadline):
+                if self._supervisor is not None:
+                    self._supervisor.cancel()
+                    await asyncio.wait({self._supervisor})
+                if self._connection is not None:
+                    await self._connection.close()
+
+    async def channel(self, deadline: float, *, on_return_raises: bool = False) -> AbstractChannel:
+        """Open a channel with confirms, waiting for the connection if there is none.
+
+        Raises:
+            BrokerUnavailableError: none within `deadline` seconds, or it broke meanwhile.
+        """
+        with broker_faults():
+            async with asyncio.timeout(deadline):
+                await self._up.wait()
+                if self._connection is None:
+                    raise BrokerUnavailableError("the connection was closed")
+                channel = self._connection.channel(on_return_raises=on_return_raises)
+                await channel.initialize()
+                return channel
+
+    async def _connect(self, deadline: float) -> None:
+        connection = _GuardedConnection(self._url, self._name)
+        lost = asyncio.Event()
+        connection.close_callbacks.add(lambda *_: lost.set())
+        try:
+            with _connect_faults(self._url):
+                await connection.connect(timeout=deadline)
+        except BaseException:
+            await connection.close()
+            raise
+        self._lost = lost
+        self._connection = connection
+        self._up.set()
+        log.info("broker_connected", link=self._name, broker=_address(self._url))
+
+    async def _supervise(self) -> None:
+        """Connect again whenever the connection is lost, until cancelled by `close`."""
+        backoff = Backoff()
+        while True:
+            await self._lost.wait()
+            if self._up.is_set():
+                self._up.clear()
+                self._connection = None
+                log.warning("broker_lost", link=self._name, broker=_address(self._url))
+            await asyncio.sleep(backoff.next_wait())
+            try:
+                await self._connect(ATTEMPT)
+                backoff.reset()
+            except BrokerError as error:
+                log.warning("broker_connect_failed", link=self._name, detail=error.detail)
+
+
+class _GuardedConnection(aio_pika.Connection):
+    def __init__(self, url: URL, name: str) -> None:
+        super().__init__(url, client_properties={"connection_name": name})
+        self.kwargs["transport_factory"] = GuardedTransport()
+
+
+@contextmanager
+def broker_faults(*, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Whatever the client library raises when the connection breaks becomes one error.
+
+    passing: what the caller wants to see as it is.
+
+    Raises:
+        BrokerUnavailableError: the connection is gone, or a deadline inside has passed.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except TimeoutError as error:
+        raise BrokerUnavailableError("the broker does not answer in time") from error
+    except asyncio.CancelledError as error:
+        # The library cancels what waits on a channel that closes. That is no cancellation of
+        # the task that waits, which would be counted here.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailableError("the connection broke") from error
+    except CONNECTION_EXCEPTIONS as error:
+        raise BrokerUnavailableError(f"the connection broke: {error}") from error
+
+
+def parse_url(text: str) -> URL:
+    """Read the URL of a broker; heartbeats are added where it does not name its own.
+
+    Raises:
+        BrokerUrlError: it is none.
+    """
+    try:
+        url = URL(text)
+        port = url.port
+    except ValueError as error:
+        raise BrokerUrlError(f"not a URL of a broker: {error}") from error
+    if url.scheme not in {"amqp", "amqps"} or not url.host:
+        raise BrokerUrlError("a broker's URL has the form amqp://name:password@host:5672/vhost")
+    if port is None:
+        url = url.with_port(5671 if url.scheme == "amqps" else 5672)
+    return url if "heartbeat" in url.query else url.update_query(heartbeat=HEARTBEAT)
+
+
+def _address(url: URL) -> str:
+    return f"{url.host}:{url.port}"
+
+
+@contextmanager
+def _connect_faults(url: URL) -> Iterator[None]:
+    """One clear line for each way in which connecting fails. Never names the password."""
+    try:
+        yield
+    except ProbableAuthenticationError as error:
+        raise BrokerLoginError(
+            f"the broker at {_address(url)} refuses the login of {url.user!r}:"
+            " wrong name or password"
+        ) from error
+    except InvalidFrameError as error:
+        if "Connection.Close" not in str(error):
+            raise BrokerUnreachableError(
+                f"what answers at {_address(url)} does not speak AMQP 0-9-1"
+            ) from error
+        raise VirtualHostError(
+            f"the broker at {_address(url)} refuses its virtual host {url.path[1:] or '/'!r} to"
+            f" {url.user!r}: it does not exist, or this login has no access to it"
+        ) from error
+    except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
+        raise BrokerUnreachableError(
+            f"no RabbitMQ answers at {_address(url)} ({str(error) or 'no answer in time'});"
+            " is it running, and is the URL right?"
+        ) from error
