@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,22 @@ class Child:
         try:
             async with asyncio.timeout(seconds):
                 await self.process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def until(
+        self, condition: Callable[[], Awaitable[bool]], *, every: float, within: float
+    ) -> bool:
+        """Ask for `condition` every so often; say whether it came to hold.
+
+        False when the process ended first, or `within` seconds have passed.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while not await condition():
+                    if await self.ended_within(every):
+                        return False
         except TimeoutError:
             return False
         return True

@@ -1,13 +1,14 @@
-"""What can keep the local stack from running; each one is a single line that says what to do."""
+"""What keeps the local stack from running; each is one line that says what to do."""
 
 from pathlib import Path
-from typing import ClassVar
+
+from services.errors import StartError
 
 
-class LocalError(Exception):
-    """The local stack cannot run, or no longer. `code` is stable; the text is one line."""
+class LocalError(StartError):
+    """The local stack cannot run, or no longer."""
 
-    code: ClassVar[str] = "local_error"
+    code = "local"
 
 
 class NoBrokerError(LocalError):
@@ -17,15 +18,9 @@ class NoBrokerError(LocalError):
 
 
 class NodeStartError(LocalError):
-    """The private RabbitMQ node did not come up."""
+    """The private RabbitMQ node, or its container, did not come up."""
 
     code = "node_start"
-
-
-class BrokerLoginFailedError(LocalError):
-    """A broker was named by the environment and does not take our login."""
-
-    code = "broker_login"
 
 
 class StateInUseError(LocalError):
@@ -45,6 +40,12 @@ class StateUnusableError(LocalError):
 
     code = "state_unusable"
 
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"cannot write {error.filename or folder}: {error.strerror}; set CARNET_STATE to a "
+            "folder that you own"
+        )
+
 
 class ServiceDiedError(LocalError):
     """A service of the stack ended by itself."""
@@ -56,9 +57,3 @@ class NotReadyError(LocalError):
     """A service of the stack did not become ready in time."""
 
     code = "not_ready"
-
-
-class PortTakenError(LocalError):
-    """A port that was asked for is in use."""
-
-    code = "port_taken"

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,10 +65,7 @@ class PrivateNode:
         try:
             self._lay_out()
         except OSError as error:
-            raise StateUnusableError(
-                f"cannot write {error.filename or self.folder}: {error.strerror}; "
-                "set CARNET_STATE to a folder that you own"
-            ) from error
+            raise StateUnusableError(self.folder, error) from error
         try:
             await end_leftovers(self._record, within=STOP_WITHIN)
             await self._start_processes()
@@ -90,6 +88,10 @@ class PrivateNode:
         self._server = self._epmd = None
         forget(self._record)
         self._held.close()
+
+    async def forget(self) -> None:
+        """Remove what it held, once it has ended."""
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     @property
     def _record(self) -> Path:
@@ -184,16 +186,10 @@ class PrivateNode:
         if server is None:
             raise NodeStartError("the node was stopped while it started")
         url = login.url(LOOPBACK, self.port)
-        try:
-            async with asyncio.timeout(within):
-                while not await accepts(url, within=PROBE_WITHIN):
-                    if await server.ended_within(PROBE_EVERY):
-                        raise NodeStartError(
-                            f"the private RabbitMQ node ended while it started; it said: "
-                            f"{server.last_line()} (see {self.folder / 'log'})"
-                        )
-        except TimeoutError as error:
+        if not await server.until(
+            lambda: accepts(url, within=PROBE_WITHIN), every=PROBE_EVERY, within=within
+        ):
             raise NodeStartError(
-                f"the private RabbitMQ node was not ready within {within:.0f} s; "
-                f"see {self.folder / 'log'}"
-            ) from error
+                f"the private RabbitMQ node did not come up within {within:.0f} s; it said: "
+                f"{server.last_line()} (see {self.folder / 'log'})"
+            )

@@ -1,0 +1,135 @@
+"""Which broker the local stack uses: the one that is given, or one of its own.
+
+In this order: the URL that is given; a private node of the RabbitMQ that is installed; a
+container; a private node of a RabbitMQ that we install, where we may.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from messaging.probe import log_in
+from services.local import container, packages
+from services.local.child import Child
+from services.local.container import BrokerContainer
+from services.local.definitions import generate_logins, stack_definitions
+from services.local.errors import NoBrokerError
+from services.local.installation import OLDEST, Installation, find_installation
+from services.local.logins import OPERATOR, Login
+from services.local.node import PrivateNode
+from services.local.ports import LOOPBACK
+
+GIVEN_WITHIN = 10.0
+
+Say = Callable[[str], None]
+"""Tells the person in front of the stack one line about what is being done for them."""
+
+
+class StackBroker(Protocol):
+    """A running broker, and how each client logs in there."""
+
+    description: str
+
+    @property
+    def process(self) -> Child | None:
+        """What ends when the broker does; none where it is not ours."""
+
+    def url(self, login: str) -> str:
+        """The AMQP URL of a client, or of the operator."""
+
+    async def stop(self) -> None:
+        """End it; it keeps what it holds."""
+
+    async def discard(self) -> None:
+        """End it, with all that it holds."""
+
+
+class GivenBroker:
+    """Somebody else's: all log in alike, and it outlives us."""
+
+    process = None
+
+    def __init__(self, url: str) -> None:
+        self.description = "the given broker"
+        self._url = url
+
+    def url(self, _login: str) -> str:
+        return self._url
+
+    async def stop(self) -> None:
+        """It is not ours to stop."""
+
+    async def discard(self) -> None:
+        """Nor to empty."""
+
+
+class OwnBroker:
+    """Our own, with a login for each client."""
+
+    def __init__(
+        self, description: str, server: PrivateNode | BrokerContainer, logins: Mapping[str, Login]
+    ) -> None:
+        self.description = description
+        self._server = server
+        self._logins = logins
+
+    @property
+    def process(self) -> Child | None:
+        return self._server.process
+
+    def url(self, login: str) -> str:
+        return self._logins[login].url(LOOPBACK, self._server.port)
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+    async def discard(self) -> None:
+        await self._server.kill()
+        await self._server.forget()
+
+
+async def open_broker(folder: Path, *, given_url: str | None, say: Say) -> StackBroker:
+    """Have a broker that runs and takes our logins.
+
+    Raises:
+        BrokerError: the given one is not there, or refuses the login.
+        NoBrokerError: there is none, and none can be made.
+        NodeStartError: our own did not come up.
+        StateInUseError, StateUnusableError: `folder` cannot be ours.
+    """
+    if given_url is not None:
+        await log_in(given_url, within=GIVEN_WITHIN)
+        return GivenBroker(given_url)
+    installation = find_installation()
+    if installation is not None and installation.new_enough:
+        return await _private_node(installation, folder)
+    if await container.engine_answers():
+        if not await container.image_is_here():
+            say(f"fetching the image {container.IMAGE}")
+        if await container.image_is_here() or await container.pull_image():
+            return await _container(folder)
+    if installation is None and await packages.may_install():
+        say("installing rabbitmq-server from this machine's packages; its own node stays off")
+        await packages.install_rabbitmq()
+        installation = find_installation()
+        if installation is not None and installation.new_enough:
+            return await _private_node(installation, folder)
+    raise NoBrokerError(
+        f"no RabbitMQ: install rabbitmq-server {'.'.join(map(str, OLDEST))} or newer, start "
+        "Docker, or set CARNET_AMQP_URL to a broker of yours"
+    )
+
+
+async def _private_node(installation: Installation, folder: Path) -> StackBroker:
+    logins = generate_logins()
+    node = PrivateNode(installation, folder, stack_definitions(logins))
+    await node.start(logins[OPERATOR])
+    version = ".".join(map(str, installation.version))
+    return OwnBroker(f"a private node of RabbitMQ {version}", node, logins)
+
+
+async def _container(folder: Path) -> StackBroker:
+    logins = generate_logins()
+    server = BrokerContainer(folder, stack_definitions(logins))
+    await server.start(logins[OPERATOR])
+    return OwnBroker(f"a container of {container.IMAGE}", server, logins)
