@@ -48,9 +48,12 @@ def unverified_issuer(token: UnverifiedToken) -> str:
     return issuer
 
 
-def sealing_client(carnet: CarnetClaims) -> str:
+def sealing_client(carnet: CarnetClaims) -> str | None:
     """The one client that may seal with this carnet: its actor, or the service it speaks for."""
-    return carnet.actors[0] if carnet.actors else carnet.sub.removeprefix(service_subject(""))
+    if carnet.actors:
+        return carnet.actors[0]
+    service = service_subject("")
+    return carnet.sub.removeprefix(service) if carnet.sub.startswith(service) else None
 
 
 def check_binding(

@@ -1,0 +1,168 @@
+"""`carnet token inspect`: what a token says, claim by claim, and what a verifier says to it."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from auth.errors import Check, RefusalError
+from auth.explain import CheckResult, decode_unverified, explain
+from auth.jws import ACCESS_TOKEN, CARNET, SEAL
+from auth.keyset import TrustRoot
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
+from services.errors import StartError
+
+app: Final = typer.Typer(help="Read and explain tokens.", no_args_is_help=True)
+
+_MEANINGS: Final = {
+    "iss": "issuer: who says so",
+    "sub": "subject: for whom it speaks",
+    "aud": "audience: the one receiver",
+    "client_id": "client that it was issued to",
+    "iat": "issued at",
+    "exp": "expires at",
+    "auth_time": "when the user signed in",
+    "jti": "id",
+    "scope": "what it allows",
+    "sid": "session that it ends with",
+    "epoch": "rises when all of the subject's tokens are ended",
+    "act": "actor: the client that may seal with it",
+    "k": "kind of message: cmd, evt, req, rep",
+    "ath": "hash of the carnet",
+    "bh": "hash of the body",
+    "ex": "exchange",
+    "rk": "routing key",
+    "ty": "type of the message",
+    "cause": "id of the message that caused it",
+    "rt": "where the reply goes",
+    "re": "id of the request that it answers",
+    "version": "version of the statement",
+}
+_TIMES: Final = frozenset({"iat", "exp", "auth_time", "retired_at"})
+
+_CHECKS: Final = {
+    ACCESS_TOKEN: (*list(Check)[1:8], Check.TIME, Check.REVOCATION),
+    CARNET: (*list(Check)[1:8], Check.TIME, Check.REVOCATION),
+    SEAL: (*list(Check)[1:7], Check.SEAL, Check.TIME),
+}
+"""What can be said of each kind by itself: presence, binding and scope need its message."""
+
+
+@app.command()
+def inspect(
+    unverified_token: Annotated[
+        str, typer.Argument(metavar="TOKEN", help="The token, or - to read standard input.")
+    ] = "-",  # noqa: S107 - a dash, no secret
+    *,
+    trust_root: Annotated[
+        Path, typer.Option(envvar="CARNET_TRUST_ROOT", help="The trust root's public JWKs.")
+    ] = Path(".carnet/trust-root.json"),
+    key_set: Annotated[
+        Path, typer.Option(envvar="CARNET_KEY_SET", help="The key set statement.")
+    ] = Path(".carnet/key-set.jwt"),
+    audience: Annotated[
+        str | None,
+        typer.Option(help="Judge as this receiver would; by default, as the one it names."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decode a token, explain each claim, and show each check with its verdict.
+
+    Exits with 1 where the token is refused. Examples:
+
+      carnet token inspect eyJhbGciOi…
+
+      pbpaste | carnet token inspect --audience order-service
+    """
+    text = (sys.stdin.read() if unverified_token == "-" else unverified_token).strip()  # noqa: S105
+    now = time.time()
+    try:
+        decoded = decode_unverified(text.removeprefix("Bearer "))
+    except (RefusalError, ValueError) as error:
+        raise StartError(f"not a token: {getattr(error, 'detail', error)}") from error
+    results = _judge(
+        text.removeprefix("Bearer "),
+        decoded.unverified_header["typ"],
+        audience or str(decoded.unverified_claims.get("aud", "")),
+        trust_root,
+        key_set,
+        now=now,
+    )
+    if as_json:
+        _print_json(decoded.unverified_header, decoded.unverified_claims, results)
+    else:
+        _print_tables(decoded.unverified_header, decoded.unverified_claims, results, now=now)
+    if any(result.verdict == "refused" for result in results):
+        raise typer.Exit(1)
+
+
+def _judge(
+    token: str, typ: str, audience: str, trust_root: Path, key_set: Path, *, now: float
+) -> list[CheckResult]:
+    try:
+        root = TrustRoot.from_json(trust_root.read_bytes())
+        trust = FixedTrust(root.verify(key_set.read_text(encoding="ascii"), now=now))
+    except OSError as error:
+        raise StartError(
+            f"{error.filename}: cannot read: {error.strerror}; name the files with "
+            "--trust-root and --key-set"
+        ) from error
+    verifier = Verifier(trust, audience=audience)
+    judges: dict[str, Callable[[], object]] = {
+        ACCESS_TOKEN: lambda: verifier.access_token(token, now=now),
+        CARNET: lambda: verifier.carnet(token, now=now),
+        SEAL: lambda: verifier.seal(token, now=now),
+    }
+    if typ not in judges:
+        raise StartError(f"a token of typ {typ!r} is not judged by itself")
+    return explain(judges[typ], _CHECKS[typ])
+
+
+def _print_json(header: dict[str, str], claims: dict[str, Any], results: list[CheckResult]) -> None:
+    checks = [
+        {"check": r.check.name.lower(), "verdict": r.verdict, "detail": r.detail} for r in results
+    ]
+    sys.stdout.write(json.dumps({"header": header, "claims": claims, "checks": checks}, indent=2))
+    sys.stdout.write("\n")
+
+
+def _print_tables(
+    header: dict[str, str], claims: dict[str, Any], results: list[CheckResult], *, now: float
+) -> None:
+    console = Console()
+    console.print(f"[bold]{header['typ']}[/], signed with {header['alg']}, key {header['kid']}")
+    console.print(claims_table(claims, now=now))
+    console.print(checks_table(results))
+
+
+def claims_table(claims: dict[str, Any], *, now: float) -> Table:
+    """Each claim with its value and what it means."""
+    table = Table("claim", "value", "meaning", title="claims", title_justify="left")
+    for name, value in claims.items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        if name in _TIMES and isinstance(value, int):
+            when = datetime.fromtimestamp(value, UTC)
+            shown = f"{when:%Y-%m-%d %H:%M:%S} UTC ({value - now:+.0f} s)"
+        table.add_row(name, shown, _MEANINGS.get(name, ""))
+    return table
+
+
+_MARKS: Final = {"passed": "[green]✓[/]", "refused": "[red]✗[/]", "not reached": "[dim]·[/]"}
+
+
+def checks_table(results: list[CheckResult]) -> Table:
+    """Each check with its verdict, in the order in which they are made."""
+    table = Table("", "check", "verdict", title="checks", title_justify="left")
+    for result in results:
+        table.add_row(
+            _MARKS[result.verdict], result.check.question, result.detail or result.verdict
+        )
+    return table
