@@ -6,7 +6,7 @@ container; a private node of a RabbitMQ that we install, where we may.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from messaging.probe import log_in
 from services.local import container, packages
@@ -14,12 +14,12 @@ from services.local.child import Child
 from services.local.container import BrokerContainer
 from services.local.definitions import generate_logins, stack_definitions
 from services.local.errors import NoBrokerError
-from services.local.installation import OLDEST, Installation, find_installation
+from services.local.installation import OLDEST_TEXT, Installation, find_installation
 from services.local.logins import OPERATOR, Login
 from services.local.node import PrivateNode
 from services.local.ports import LOOPBACK
 
-GIVEN_WITHIN = 10.0
+GIVEN_WITHIN: Final = 10.0
 
 Say = Callable[[str], None]
 """Tells the person in front of the stack one line about what is being done for them."""
@@ -100,36 +100,44 @@ async def open_broker(folder: Path, *, given_url: str | None, say: Say) -> Stack
     if given_url is not None:
         await log_in(given_url, within=GIVEN_WITHIN)
         return GivenBroker(given_url)
-    installation = find_installation()
-    if installation is not None and installation.new_enough:
-        return await _private_node(installation, folder)
+    installation = await find_means(say)
+    logins = generate_logins()
+    definitions = stack_definitions(logins)
+    if installation is None:
+        server: PrivateNode | BrokerContainer = BrokerContainer(folder, definitions)
+        description = f"a container of {container.IMAGE}"
+    else:
+        server = PrivateNode(installation, folder, definitions)
+        description = f"a private node of {installation}"
+    await server.start(logins[OPERATOR])
+    return OwnBroker(description, server, logins)
+
+
+async def find_means(say: Say) -> Installation | None:
+    """What a broker of our own can be run with: an installation, or (None) a container.
+
+    What can be fetched or installed for it, is.
+
+    Raises:
+        NoBrokerError: nothing, and nothing can be had.
+    """
+    installed = find_installation()
+    if installed is not None and installed.new_enough:
+        return installed
     if await container.engine_answers():
-        if not await container.image_is_here():
-            say(f"fetching the image {container.IMAGE}")
-        if await container.image_is_here() or await container.pull_image():
-            return await _container(folder)
-    if installation is None and await packages.may_install():
+        if await container.image_is_here():
+            return None
+        say(f"fetching the image {container.IMAGE}")
+        if await container.pull_image():
+            return None
+    if installed is None and await packages.may_install():
         say("installing rabbitmq-server from this machine's packages; its own node stays off")
         await packages.install_rabbitmq()
-        installation = find_installation()
-        if installation is not None and installation.new_enough:
-            return await _private_node(installation, folder)
+        installed = find_installation()
+        if installed is not None and installed.new_enough:
+            return installed
+    found = f" ({installed} is too old)" if installed else ""
     raise NoBrokerError(
-        f"no RabbitMQ: install rabbitmq-server {'.'.join(map(str, OLDEST))} or newer, start "
-        "Docker, or set CARNET_AMQP_URL to a broker of yours"
+        f"no RabbitMQ{found}: install rabbitmq-server {OLDEST_TEXT} or newer, start Docker, or "
+        "set CARNET_AMQP_URL to a broker of yours"
     )
-
-
-async def _private_node(installation: Installation, folder: Path) -> StackBroker:
-    logins = generate_logins()
-    node = PrivateNode(installation, folder, stack_definitions(logins))
-    await node.start(logins[OPERATOR])
-    version = ".".join(map(str, installation.version))
-    return OwnBroker(f"a private node of RabbitMQ {version}", node, logins)
-
-
-async def _container(folder: Path) -> StackBroker:
-    logins = generate_logins()
-    server = BrokerContainer(folder, stack_definitions(logins))
-    await server.start(logins[OPERATOR])
-    return OwnBroker(f"a container of {container.IMAGE}", server, logins)

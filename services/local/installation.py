@@ -11,6 +11,8 @@ from typing import Final
 OLDEST: Final = (3, 10)
 """Quorum queues with a message TTL and at-least-once dead-lettering."""
 
+OLDEST_TEXT: Final = ".".join(map(str, OLDEST))
+
 USUAL_PLACES: Final = (
     "/usr/lib/rabbitmq/bin",
     "/usr/local/lib/rabbitmq/bin",
@@ -27,6 +29,9 @@ class Installation:
     server: Path
     epmd: Path
     version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"RabbitMQ {'.'.join(map(str, self.version))}"
 
     @property
     def new_enough(self) -> bool:

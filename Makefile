@@ -1,0 +1,89 @@
+# The words that everyone uses. Needs Python 3.11 or newer and make; the rest is set up here,
+# into .venv, once. uv is used where it is installed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+SOURCES := auth messaging services tests
+
+ifdef UV
+MAKE_VENV = uv venv --quiet --allow-existing --python '>=3.11' $(VENV)
+INSTALL = uv pip install --quiet --python $(BIN)/python
+else
+MAKE_VENV = $(PYTHON) -m venv $(VENV)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: help
+help: ## Say what there is
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.runtime ## Show the main job: orders placed, verified and stored, forgeries refused
+	@$(BIN)/carnet demo
+
+.PHONY: run
+run: $(VENV)/.runtime ## Run all three services and a broker until Ctrl-C
+	@$(BIN)/carnet up
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test, on a real broker
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest
+
+.PHONY: check
+check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.dev ## Write the code as ruff would
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: secrets
+secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
+	@$(BIN)/python -m services.local.secrets secrets
+
+.PHONY: lock
+lock: ## Lock the requirements anew (needs uv)
+	uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.txt
+	uv pip compile $(LOCK) --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile $(LOCK) --group build -o requirements/build.txt
+LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11
+
+.PHONY: clean
+clean: ## Remove what was set up and cached; keeps .carnet and secrets
+	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# ---- what the words above stand on; each stamp is newer than what it was made from
+
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | $(VENV)/.made
+	$(INSTALL) --require-hashes -r requirements/runtime.txt
+	$(INSTALL) --require-hashes -r requirements/build.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.made:
+ifndef UV
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12, say' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(INSTALL_VENV); } \
+		|| { echo 'the venv module is missing: install python3-venv' >&2; exit 1; }
+endif
+	$(MAKE_VENV)
+	@touch $@
+
+# Debian packs the venv module apart.
+INSTALL_VENV = [ "$$(id -u)" = 0 ] && apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -yq --no-install-recommends python3-venv
