@@ -72,6 +72,35 @@ class KeySetDraft:
         if enc is not None:
             self.clients[client_id]["enc"] = enc.to_jwk()
 
+    def grant(
+        self,
+        client_id: str,
+        *,
+        publishes: frozenset[str],
+        exchanges: frozenset[str],
+        scopes: frozenset[str],
+    ) -> None:
+        """Change what a client may do, and nothing of its keys.
+
+        Raises:
+            KeySetError: it is not registered.
+        """
+        if client_id not in self.clients:
+            raise KeySetError(f"no client {client_id} is registered")
+        self.clients[client_id].update(
+            publishes=sorted(publishes), exchanges=sorted(exchanges), scopes=sorted(scopes)
+        )
+
+    def encrypt_to(self, client_id: str, enc: RecipientKey) -> None:
+        """Change the key that a client is written to with.
+
+        Raises:
+            KeySetError: it is not registered.
+        """
+        if client_id not in self.clients:
+            raise KeySetError(f"no client {client_id} is registered")
+        self.clients[client_id]["enc"] = enc.to_jwk()
+
     def keys_of(self, owner: str) -> list[dict[str, Any]]:
         """The listed keys of a client, or of the issuer by its name.
 
@@ -89,8 +118,11 @@ class KeySetDraft:
         """List a key that is to sign later. It is published at least 30 s before it signs."""
         self.keys_of(owner).append({**key.to_jwk(), "state": "next"})
 
-    def promote(self, owner: str, kid: str, *, now: float) -> None:
-        """Make a `next` key the active one; what was active is retired from now on.
+    def promote(self, owner: str, kid: str, *, now: float, grace: float = 0) -> None:
+        """Make a `next` key the active one; what was active is retired.
+
+        grace: seconds for which what was active may go on to sign, until its owner has changed
+            to the new key.
 
         Raises:
             KeySetError: the party has no such key in state `next`.
@@ -101,7 +133,7 @@ class KeySetDraft:
             raise KeySetError(f"{owner} has no key {kid} in state next")
         for key in keys:
             if key["state"] == "active":
-                key.update(state="retired", retired_at=int(now))
+                key.update(state="retired", retired_at=int(now + grace))
         chosen["state"] = "active"
 
     def withdraw_key(self, owner: str, kid: str) -> None:

@@ -38,10 +38,25 @@ class _FileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs to know."""
+class Settings(BaseSettings):
+    """Base of all settings: `CARNET_X`, or the file that `CARNET_X_FILE` names."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+class ServiceSettings(Settings):
+    """What every service needs to know."""
 
     amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
     trust_root: Path = Field(description="File with the trust root's public JWKs")
@@ -57,17 +72,6 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     start_deadline: float = Field(default=30, gt=0, description="Seconds to be up, or give up")
     shutdown_deadline: float = Field(default=20, gt=0, description="Seconds to drain in")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _FileSource(settings_cls)
 
     @property
     def passphrase(self) -> bytes | None:

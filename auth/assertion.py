@@ -1,0 +1,94 @@
+"""Client assertions: how a client proves who it is with its own key (RFC 7523 §2.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from auth import jws
+from auth.claims import LEEWAY, ClientId, Name, NumericDate
+from auth.errors import Code, ExpiredTokenError, MalformedTokenError, UntrustedTokenError
+from auth.strict import UnverifiedToken, parse_json_object, parse_token
+from auth.tokens import new_token_id
+
+if TYPE_CHECKING:
+    from auth.keys import SigningKey
+    from auth.keyset import KeySet, ListedKey
+
+MAX_ASSERTION_LIFE: Final = 5 * 60
+"""Seconds ahead that an assertion's `exp` may lie."""
+
+
+class AssertionClaims(jws.Claims):
+    """The claims of RFC 7523 §3. `jti` is demanded: an assertion is used once."""
+
+    iss: ClientId
+    sub: ClientId
+    aud: Name
+    exp: NumericDate
+    jti: Annotated[str, Field(pattern=r"^[\x21-\x7E]{1,200}$")]
+    iat: NumericDate | None = None
+    nbf: NumericDate | None = None
+
+
+def sign_assertion(
+    client_id: str, key: SigningKey, *, audience: str, now: float, life: int = 60
+) -> str:
+    """An assertion for the issuer named `audience`; `life` in seconds."""
+    claims = AssertionClaims(
+        iss=client_id,
+        sub=client_id,
+        aud=audience,
+        iat=int(now),
+        exp=int(now) + life,
+        jti=new_token_id(),
+    )
+    return jws.sign_token(claims, typ=jws.CLIENT_ASSERTION, key=key)
+
+
+def verify_assertion(unverified_assertion: str, key_set: KeySet, *, now: float) -> AssertionClaims:
+    """Return what a listed client claims of itself. That it is used once is for the caller.
+
+    Raises:
+        MalformedTokenError: not a canonical compact JWS of these claims.
+        UntrustedTokenError: of another `typ`, not signed by a key of that very client, or for
+            another audience than the issuer (RFC 7523 §3, points 1 to 3).
+        ExpiredTokenError: outside its time, or longer than 5 min (points 4 to 6).
+    """
+    token = parse_token(unverified_assertion)
+    jws.check_algorithm(token, typ=jws.CLIENT_ASSERTION)
+    listed = _find_key(token, key_set)
+    jws.check_key(token, listed.key)
+    jws.check_signature(token, listed.key)
+    claims = jws.parse_claims(token, AssertionClaims)
+    if not listed.signed_in_time(int(now)):
+        raise UntrustedTokenError(Code.KEY_RETIRED, "signed with a retired key")
+    if claims.sub != claims.iss:
+        raise UntrustedTokenError(Code.WRONG_CLIENT, "iss and sub are not the same client")
+    if claims.aud != key_set.issuer:
+        raise UntrustedTokenError(Code.WRONG_AUDIENCE, "aud is not our issuer")
+    _check_time(claims, now)
+    return claims
+
+
+def _find_key(token: UnverifiedToken, key_set: KeySet) -> ListedKey:
+    """Whose keys to try is a claim that the signature then has to bear out."""
+    try:
+        issuer = parse_json_object(token.unverified_payload).get("iss")
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error
+    client = key_set.clients.get(issuer) if isinstance(issuer, str) else None
+    listed = client.keys.get(token.unverified_header["kid"]) if client else None
+    if listed is None:
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this client's keys")
+    return listed
+
+
+def _check_time(claims: AssertionClaims, now: float) -> None:
+    if now > claims.exp + LEEWAY:
+        raise ExpiredTokenError(Code.EXPIRED, "the assertion is expired")
+    if claims.exp > now + MAX_ASSERTION_LIFE + LEEWAY:
+        raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, "the assertion lives longer than 5 min")
+    if max(claims.iat or 0, claims.nbf or 0) > now + LEEWAY:
+        raise ExpiredTokenError(Code.NOT_YET_VALID, "the assertion is from the future")
