@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,12 +28,23 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """One listening socket and the server behind it."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, drain: float) -> None:
-        """`drain`: seconds for requests in flight to end once `stop` is called."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        drain: float,
+        protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
+    ) -> None:
+        """`drain`: seconds for requests in flight to end once `stop` is called.
+
+        port: 0 takes any that is free; `port` then says which.
+        """
         self._config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -45,7 +56,7 @@ class HttpServer:
             backlog=BACKLOG,
         )
         self._server = _Server(self._config)
-        self._host, self._port = host, port
+        self._host, self.port = host, port
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -54,7 +65,8 @@ class HttpServer:
         Raises:
             PortTakenError: the address cannot be bound.
         """
-        listener = _bind(self._host, self._port)
+        listener = _bind(self._host, self.port)
+        self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
 
     async def stop(self) -> None:
