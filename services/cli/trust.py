@@ -1,0 +1,246 @@
+"""`carnet trust`: makes, changes and signs the key set statement. Needs no broker."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from auth.claims import ClientId
+from auth.encryption import DecryptionKey
+from auth.errors import KeySetError
+from auth.keys import Algorithm, SigningKey
+from auth.publickey import read_recipient_key, read_verification_key
+from auth.statement import KeySetDraft
+from services.cli.amend import STATE, State, amend, key_passphrase, open_folder
+from services.cli.statement import as_json, describe, needs_signing
+from services.contracts.clients import CLIENTS, Grant
+from services.contracts.topology import USER_SERVICE
+from services.errors import StartError
+from services.keyring import ISSUER, Keyring
+from services.local.trust import complete_issuer
+
+app: Final = typer.Typer(
+    help="Who may do what: make, change and sign the key set statement.", no_args_is_help=True
+)
+
+_DAY: Final = 24 * 3600
+
+Owner: TypeAlias = Annotated[
+    str, typer.Argument(metavar="CLIENT|issuer", help="Whose key: a client's, or the issuer's.")
+]
+
+
+@app.command()
+def init(
+    *,
+    state: State = STATE,
+    issuer_key: Annotated[
+        Path | None,
+        typer.Option(help="The issuer's public key (JWK or PEM); without it, keys are made here."),
+    ] = None,
+) -> None:
+    """Make a trust root and the first statement, which lists the issuer and no client yet.
+
+    CARNET_ROOT_PASSPHRASE (or …_FILE) encrypts the root's private key, CARNET_KEY_PASSPHRASE
+    the issuer's.
+    """
+    authority, keyring = open_folder(state)
+    now = time.time()
+    with authority.alone():
+        if authority.exists or authority.has_statement:
+            raise StartError(f"{state}: there is a trust root already; it is never overwritten")
+        draft = KeySetDraft.new(USER_SERVICE)
+        if issuer_key is None:
+            complete_issuer(draft, keyring, now=now)
+        else:
+            draft.add_issuer_key(read_verification_key(issuer_key), "active")
+        authority.create_root()
+        key_set = authority.publish(draft, now=now)
+    console = Console()
+    console.print(f"made a trust root in {state}; keep {state}/root apart from every service")
+    console.print(describe(key_set, now=now))
+
+
+@app.command()
+def show(
+    *,
+    state: State = STATE,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Verify the present statement and show what it says."""
+    authority, _ = open_folder(state)
+    now = time.time()
+    key_set = authority.current(now=now)
+    if json_output:
+        sys.stdout.write(f"{json.dumps(as_json(key_set), indent=2)}\n")
+        return
+    Console().print(describe(key_set, now=now))
+    if needs_signing(key_set, now=now):
+        Console(stderr=True).print("[yellow]it ends soon; run: carnet trust sign[/]")
+
+
+@app.command()
+def key(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The private key's file.")],
+    *,
+    enc: Annotated[
+        bool, typer.Option("--enc", help="A key that opens, not one that signs.")
+    ] = False,
+    algorithm: Annotated[Algorithm, typer.Option(help="How it signs.")] = "ES256",
+) -> None:
+    """Make a private key, or read the one that is there, and print its public JWK.
+
+    CARNET_KEY_PASSPHRASE (or …_FILE) encrypts it. Give what is printed to the operator, for
+    `carnet trust register` or `rotate`.
+    """
+    passphrase = key_passphrase()
+    if not path.exists():
+        made = DecryptionKey.generate() if enc else SigningKey.generate(algorithm)
+        made.save(path, passphrase)
+    kind = DecryptionKey if enc else SigningKey
+    sys.stdout.write(f"{json.dumps(kind.load(path, passphrase).public.to_jwk(), indent=2)}\n")
+
+
+@app.command()
+def register(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    *,
+    publishes: Annotated[
+        list[str] | None, typer.Option(help="Message type that it may publish; repeatable.")
+    ] = None,
+    exchanges: Annotated[
+        list[str] | None, typer.Option(help="Audience that it may ask carnets for; repeatable.")
+    ] = None,
+    scopes: Annotated[
+        list[str] | None, typer.Option(help="Scope that it may ask for itself; repeatable.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its public key: JWK or PEM.")] = None,
+    enc: Annotated[
+        Path | None, typer.Option(help="Public key that it is written to with: JWK or PEM.")
+    ] = None,
+    state: State = STATE,
+) -> None:
+    """List a client with its keys and what it may do.
+
+    A service of this system gets what it needs where no right is named. Without --key, both
+    keys are made here. Examples:
+
+      carnet trust register api-gateway
+
+      carnet trust register reports --scopes orders:read --key reports.jwk
+    """
+    _check_client_id(client)
+    named = Grant(frozenset(publishes or ()), frozenset(exchanges or ()), frozenset(scopes or ()))
+    grant = CLIENTS.get(client, named) if named == Grant() else named
+
+    def change(draft: KeySetDraft, keyring: Keyring) -> str:
+        if client in draft.clients:
+            raise KeySetError(f"client {client} is registered already")
+        encryption = read_recipient_key(enc) if enc is not None else None
+        if key is None:
+            public = keyring.seal(client).public
+            encryption = encryption or keyring.encryption(client).public
+        else:
+            public = read_verification_key(key)
+        draft.add_client(
+            client,
+            key=public,
+            enc=encryption,
+            publishes=grant.publishes,
+            exchanges=grant.exchanges,
+            scopes=grant.scopes,
+        )
+        return f"registered {client} with key {public.kid}"
+
+    amend(state, change)
+
+
+@app.command()
+def rotate(
+    owner: Owner,
+    *,
+    key: Annotated[
+        Path | None, typer.Option(help="Public key to list as next (JWK or PEM).")
+    ] = None,
+    grace: Annotated[
+        int, typer.Option(min=0, help="Seconds for which the old key may go on to sign.")
+    ] = 3600,
+    state: State = STATE,
+) -> None:
+    """Change a key in two steps, each a statement to hand to all services.
+
+    First the new key is listed as next (from --key, or made here where the old one is kept
+    here). Once every service knows it (30 s and more later), the same command makes it the
+    active one and retires the old.
+    """
+
+    def change(draft: KeySetDraft, keyring: Keyring) -> str:
+        upcoming = [k["kid"] for k in draft.keys_of(owner) if k["state"] == "next"]
+        if upcoming and key is None:
+            keyring.promote(owner, upcoming[0])
+            draft.promote(owner, upcoming[0], now=time.time(), grace=grace)
+            return f"{owner} signs with {upcoming[0]} now; restart it"
+        if key is not None:
+            public = read_verification_key(key)
+        elif keyring.has(owner):
+            public = keyring.make_next(owner).public
+        else:
+            raise StartError(f"the keys of {owner} are not kept here; name the new one: --key FILE")
+        draft.add_next_key(owner, public)
+        return (
+            f"listed {public.kid} as the next key of {owner}; "
+            f"when every service has this statement: carnet trust rotate {owner}"
+        )
+
+    amend(state, change)
+
+
+@app.command()
+def withdraw(
+    owner: Owner,
+    *,
+    kid: Annotated[
+        str | None, typer.Option(help="Only this key; without it, the client as a whole.")
+    ] = None,
+    state: State = STATE,
+) -> None:
+    """Stop believing a key, or a client, whatever it has signed and whenever."""
+    if owner == ISSUER and kid is None:
+        raise typer.BadParameter("name the issuer's key with --kid")
+
+    def change(draft: KeySetDraft, _keyring: Keyring) -> str:
+        if kid is None:
+            draft.withdraw_client(owner)
+            return f"withdrew {owner}"
+        draft.withdraw_key(owner, kid)
+        if all(k["state"] != "active" for k in draft.keys_of(owner)):
+            return f"withdrew {kid}; {owner} has no active key now: carnet trust rotate {owner}"
+        return f"withdrew {kid}"
+
+    amend(state, change)
+
+
+@app.command()
+def sign(
+    *,
+    days: Annotated[int, typer.Option(min=1, max=90, help="For how long.")] = 90,
+    state: State = STATE,
+) -> None:
+    """Sign the present statement anew, with a new version and a new end."""
+    amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
+
+
+def _check_client_id(client: str) -> None:
+    try:
+        TypeAdapter[str](ClientId).validate_python(client)
+    except ValidationError:
+        raise typer.BadParameter(
+            "a client id has 2 to 63 lower-case letters, digits and dashes"
+        ) from None
+    if client == ISSUER:
+        raise typer.BadParameter("this name means the issuer itself")
