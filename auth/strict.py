@@ -6,6 +6,7 @@ parsers that disagree on a token are how a signature over one thing is taken for
 
 import base64
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -18,6 +19,7 @@ MAX_TOKEN: Final = 4096
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
 _MAX_DIGITS: Final = 16
+_MAX_DEPTH: Final = 16
 
 
 def encode_base64url(data: bytes) -> str:
@@ -43,8 +45,9 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     """Parse a JSON object as RFC 8259 means it, and nothing that merely looks like one.
 
     Raises:
-        ValueError: not UTF-8, byte order mark, duplicate key, NaN, an integer of more than 16
-            digits, NUL or lone surrogate in a string, nested too deep, or not an object.
+        ValueError: not UTF-8, byte order mark, duplicate key, a number that is NaN, infinite or
+            an integer of more than 16 digits, NUL or lone surrogate in a string, nested more
+            than 16 deep, or not an object.
     """
     try:
         text = data.decode("utf-8", errors="strict")
@@ -53,11 +56,14 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
             object_pairs_hook=_unique_members,
             parse_constant=_refuse_constant,
             parse_int=_bounded_int,
+            parse_float=_finite_float,
         )
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if not isinstance(parsed, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - one error for one verdict
+    if text.count("{") + text.count("[") > _MAX_DEPTH:
+        _refuse_depth(parsed)
     if "\\u" in text:
         _refuse_unprintable(parsed)
     return parsed
@@ -80,6 +86,27 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):  # 1e999 is Infinity by another name
+        raise ValueError("number too large")
+    return number
+
+
+def _refuse_depth(parsed: dict[str, Any]) -> None:
+    """One bound on every Python: where recursion ends depends on version and call stack."""
+    level: list[Any] = [parsed]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for value in level for inner in _contents(value)]
+    if level:
+        raise ValueError("nested too deep")
+
+
+def _contents(value: dict[str, Any] | list[Any]) -> list[Any]:
+    values = value.values() if isinstance(value, dict) else value
+    return [inner for inner in values if isinstance(inner, dict | list)]
+
+
 def _refuse_unprintable(parsed: dict[str, Any]) -> None:
     """Escapes can smuggle in what UTF-8 itself cannot: lone surrogates, and NUL."""
     pending: list[Any] = [parsed]
@@ -92,6 +119,16 @@ def _refuse_unprintable(parsed: dict[str, Any]) -> None:
             pending.extend(value)
         elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
             raise ValueError("NUL or lone surrogate in a string")
+
+
+@dataclass(frozen=True, slots=True)
+class CompactToken:
+    """The decoded parts of a compact JWS, none of them read yet."""
+
+    unverified_header: bytes
+    unverified_payload: bytes
+    signing_input: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +147,15 @@ def parse_token(unverified_token: str, *, limit: int = MAX_TOKEN) -> UnverifiedT
     Raises:
         MalformedTokenError: `oversized_token`, `malformed_token`, `malformed_header`.
     """
+    return parse_header(split_token(unverified_token, limit=limit))
+
+
+def split_token(unverified_token: str, *, limit: int = MAX_TOKEN) -> CompactToken:
+    """Take a compact JWS apart into three non-empty parts of canonical base64url.
+
+    Raises:
+        MalformedTokenError: `oversized_token`, `malformed_token`.
+    """
     if len(unverified_token) > limit:
         raise MalformedTokenError(Code.OVERSIZED_TOKEN, f"longer than {limit} characters")
     parts = unverified_token.split(".")
@@ -119,19 +165,40 @@ def parse_token(unverified_token: str, *, limit: int = MAX_TOKEN) -> UnverifiedT
         header, payload, signature = (decode_base64url(part) for part in parts)
     except ValueError as error:
         raise MalformedTokenError(Code.MALFORMED_TOKEN, str(error)) from error
-    return UnverifiedToken(
-        unverified_header=_parse_header(header),
+    return CompactToken(
+        unverified_header=header,
         unverified_payload=payload,
         signing_input=unverified_token.rpartition(".")[0].encode("ascii"),
         signature=signature,
     )
 
 
-def _parse_header(data: bytes) -> dict[str, str]:
+def parse_header(token: CompactToken) -> UnverifiedToken:
+    """Read the header of a token, and nothing else of it.
+
+    Raises:
+        MalformedTokenError: `malformed_header`.
+    """
     try:
-        header = parse_json_object(data)
+        header = parse_json_object(token.unverified_header)
     except ValueError as error:
         raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
+    return UnverifiedToken(
+        unverified_header=check_members(header),
+        unverified_payload=token.unverified_payload,
+        signing_input=token.signing_input,
+        signature=token.signature,
+    )
+
+
+def check_members(header: dict[str, Any]) -> dict[str, str]:
+    """The header, if it has exactly alg, kid and typ, all non-empty strings.
+
+    So none of `jwk`, `jku`, `x5u`, `x5c`, `crit`, `b64` and `zip` is ever looked at.
+
+    Raises:
+        MalformedTokenError: `malformed_header`.
+    """
     if header.keys() != _HEADER_MEMBERS:
         raise MalformedTokenError(
             Code.MALFORMED_HEADER, "header must have exactly the members alg, kid, typ"
