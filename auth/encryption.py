@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
     generate_private_key,
 )
 from joserfc import jwe
@@ -19,14 +20,13 @@ from joserfc.jwk import ECKey
 
 from auth.errors import Code, KeyFileError, KeySetError, MalformedTokenError
 from auth.keyfile import read_private_key, write_private_key
-from auth.keys import public_jwk, thumbprint
+from auth.keys import load_public_key, public_jwk, thumbprint
 from auth.strict import decode_base64url, parse_json_object
 
 ALGORITHM: Final = "ECDH-ES"
 CONTENT: Final = "A256GCM"
-_MEMBERS: Final = ("crv", "kty", "x", "y")
 _HEADER: Final = frozenset({"alg", "enc", "kid", "epk"})
-_EPK: Final = frozenset(_MEMBERS)
+_EPK: Final = frozenset({"crv", "kty", "x", "y"})
 _PARTS: Final = 5
 
 
@@ -45,21 +45,17 @@ class RecipientKey:
         Raises:
             KeySetError: private, of another curve, for another use, or no key at all.
         """
-        if "d" in jwk or (jwk.get("kty"), jwk.get("crv")) != ("EC", "P-256"):
+        _, members, key = load_public_key(jwk)
+        if not isinstance(key, EllipticCurvePublicKey):
             raise KeySetError("an encryption key must be a public EC P-256 key")
         if jwk.get("use", "enc") != "enc" or jwk.get("alg", ALGORITHM) != ALGORITHM:
             raise KeySetError("an encryption key is meant for something else")
-        members = {name: str(jwk.get(name)) for name in _MEMBERS}
+        if jwk.get("key_ops", []) != []:  # what it is for, its private half does (RFC 7517 §4.3)
+            raise KeySetError("an encryption key's key_ops is not empty")
         kid = thumbprint(members)
         if jwk.get("kid", kid) != kid:
             raise KeySetError("an encryption key's kid is not its RFC 7638 thumbprint")
-        try:
-            for name in ("x", "y"):
-                decode_base64url(members[name])
-            key = ECKey.import_key({**members})
-        except (JoseError, ValueError) as error:
-            raise KeySetError("an encryption key's members do not make a key") from error
-        return cls(kid=kid, jwk=members, _key=key)
+        return cls(kid=kid, jwk=members, _key=ECKey.import_key(key))
 
     def encrypt(self, plaintext: bytes) -> bytes:
         """A compact JWE that only this key's owner can open."""
@@ -122,7 +118,7 @@ class DecryptionKey:
             header, encrypted_key, *_ = parts = [decode_base64url(p) for p in text.split(".")]
             self._check_form(parse_json_object(header), encrypted_key, len(parts))
             opened = jwe.decrypt_compact(text, self._jwe_key, algorithms=[ALGORITHM, CONTENT])
-        except (ValueError, JoseError) as error:
+        except (ValueError, JoseError, KeySetError) as error:
             raise MalformedTokenError(
                 Code.MALFORMED_TOKEN, "the body cannot be opened with our key"
             ) from error
@@ -132,8 +128,9 @@ class DecryptionKey:
         if parts != _PARTS or encrypted_key:  # ECDH-ES agrees on the key itself: none is sent
             raise ValueError("not a compact JWE")
         expected = {"alg": ALGORITHM, "enc": CONTENT, "kid": self.kid}
-        epk = header.get("epk")
         if header.keys() != _HEADER or any(header[k] != v for k, v in expected.items()):
             raise ValueError("not the header that we accept")
-        if not isinstance(epk, dict) or epk.keys() != _EPK or epk.get("crv") != "P-256":
+        epk = header["epk"]
+        if not isinstance(epk, dict) or epk.keys() != _EPK or epk["crv"] != "P-256":
             raise ValueError("not a P-256 ephemeral key")
+        load_public_key(epk)

@@ -30,6 +30,7 @@ from jwt.exceptions import InvalidKeyError
 from auth.errors import KeyFileError, KeySetError
 from auth.keyfile import read_private_key, write_private_key
 from auth.strict import decode_base64url, encode_base64url
+from auth.weakness import RSA_EXPONENT, refuse_weak
 
 Algorithm = Literal["ES256", "RS256", "EdDSA"]
 """RFC 7518 §3.1 and RFC 8037 §3.1. Never `none`, never a shared secret (RFC 8725 §3.1)."""
@@ -52,8 +53,6 @@ _MEMBERS: Final[dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]]]
 """Key type and curve: the algorithm, and the members that RFC 7638 §3.2 hashes."""
 
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_MIN_RSA_BITS: Final = 2048
-_RSA_EXPONENT: Final = 65537
 _SIGNATURE_BYTES: Final = {"ES256": 64, "EdDSA": 64}
 
 
@@ -80,22 +79,13 @@ class VerificationKey:
             KeySetError: private or symmetric, another curve or type, too weak, meant for
                 something else (`use`, `key_ops`, `alg`), or named by another `kid`.
         """
-        if not _PRIVATE_MEMBERS.isdisjoint(jwk):
-            raise KeySetError("a key with private members stands among the public ones")
-        crv = jwk.get("crv")
-        shape = _MEMBERS.get((str(jwk.get("kty")), None if crv is None else str(crv)))
-        if shape is None:
-            raise KeySetError("key type or curve is not allowed: EC P-256, OKP Ed25519 or RSA")
-        algorithm, required = shape
-        if not all(isinstance(jwk.get(name), str) for name in required):
-            raise KeySetError("a key lacks a required member")
+        algorithm, members, key = load_public_key(jwk)
         _require(jwk.get("use", "sig") == "sig", "a key's use is not sig")
         _require(jwk.get("key_ops", ["verify"]) == ["verify"], "a key's key_ops is not verify")
         _require(jwk.get("alg", algorithm) == algorithm, "a key's alg does not fit its type")
-        members = {name: str(jwk[name]) for name in required}
         kid = thumbprint(members)
         _require(jwk.get("kid", kid) == kid, "a key's kid is not its RFC 7638 thumbprint")
-        return cls(kid=kid, algorithm=algorithm, jwk=members, _key=_load(algorithm, members))
+        return cls(kid=kid, algorithm=algorithm, jwk=members, _key=key)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether the signature is this key's over these bytes (RFC 7515 §5.2)."""
@@ -113,31 +103,55 @@ def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a 
         raise KeySetError(otherwise)
 
 
-def _load(algorithm: Algorithm, members: dict[str, str]) -> PublicKey:
+def load_public_key(jwk: Mapping[str, Any]) -> tuple[Algorithm, dict[str, str], PublicKey]:
+    """Load a public JWK of an allowed type: its algorithm, its required members, the key.
+
+    Raises:
+        KeySetError: private or symmetric, of another curve or type, weak, or not written in the
+            one way that its thumbprint stands for.
+    """
+    if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise KeySetError("a key with private members stands among the public ones")
+    crv = jwk.get("crv")
+    shape = _MEMBERS.get((str(jwk.get("kty")), None if crv is None else str(crv)))
+    if shape is None:
+        raise KeySetError("key type or curve is not allowed: EC P-256, OKP Ed25519 or RSA")
+    algorithm, required = shape
+    if not all(isinstance(jwk.get(name), str) for name in required):
+        raise KeySetError("a key lacks a required member")
+    members = {name: str(jwk[name]) for name in required}
     try:
         for name in members.keys() - {"kty", "crv"}:
             decode_base64url(members[name])
-        key = _ALGORITHMS[algorithm].from_jwk(members)
+        key: PublicKey = _ALGORITHMS[algorithm].from_jwk(members)
     except (ValueError, InvalidKeyError, UnsupportedAlgorithm) as error:
         raise KeySetError("a key's members do not make a key") from error
-    if isinstance(key, RSAPublicKey):
-        _require(key.key_size >= _MIN_RSA_BITS, f"an RSA key is under {_MIN_RSA_BITS} bits")
-        _require(key.public_numbers().e == _RSA_EXPONENT, "an RSA exponent is not 65537")
-    if not isinstance(key, EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey):
-        raise KeySetError("a key is not public")
-    return key
+    refuse_weak(key)
+    # A leading zero octet would give one key two thumbprints, and so two places in a key set.
+    _require(public_jwk(key) == members, "a key is not in its shortest form (RFC 7518 §6)")
+    return algorithm, members, key
 
 
 def public_jwk(key: PublicKey) -> dict[str, str]:
-    """The required members of a public key's JWK."""
-    if isinstance(key, EllipticCurvePublicKey):
-        members = ECAlgorithm.to_jwk(key, as_dict=True)
-    elif isinstance(key, RSAPublicKey):
-        members = RSAAlgorithm.to_jwk(key, as_dict=True)
-    else:
-        members = OKPAlgorithm.to_jwk(key, as_dict=True)
+    """The required members of a public key's JWK.
+
+    Raises:
+        KeySetError: of a curve that has no JWK.
+    """
+    try:
+        members = _to_jwk(key)
+    except InvalidKeyError as error:
+        raise KeySetError("key type or curve is not allowed") from error
     names = ("crv", "kty", "x", "y", "e", "n")
     return {name: str(members[name]) for name in names if name in members}
+
+
+def _to_jwk(key: PublicKey) -> dict[str, Any]:
+    if isinstance(key, EllipticCurvePublicKey):
+        return ECAlgorithm.to_jwk(key, as_dict=True)
+    if isinstance(key, RSAPublicKey):
+        return RSAAlgorithm.to_jwk(key, as_dict=True)
+    return OKPAlgorithm.to_jwk(key, as_dict=True)
 
 
 class SigningKey:
@@ -173,7 +187,7 @@ class SigningKey:
             case "EdDSA":
                 return cls(Ed25519PrivateKey.generate())
             case "RS256":
-                return cls(generate_rsa_key(_RSA_EXPONENT, 3072))
+                return cls(generate_rsa_key(RSA_EXPONENT, 3072))
 
     def save(self, path: Path, passphrase: bytes | None) -> None:
         """Write the key, encrypted where there is a passphrase, mode 0600 in any case.
