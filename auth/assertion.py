@@ -8,13 +8,13 @@ from pydantic import Field
 
 from auth import jws
 from auth.claims import LEEWAY, ClientId, Name, NumericDate
-from auth.errors import Code, ExpiredTokenError, MalformedTokenError, UntrustedTokenError
-from auth.strict import UnverifiedToken, parse_json_object, parse_token
+from auth.errors import Code, ExpiredTokenError, UntrustedTokenError
+from auth.strict import parse_token
 from auth.tokens import new_token_id
 
 if TYPE_CHECKING:
     from auth.keys import SigningKey
-    from auth.keyset import KeySet, ListedKey
+    from auth.keyset import KeySet
 
 MAX_ASSERTION_LIFE: Final = 5 * 60
 """Seconds ahead that an assertion's `exp` may lie."""
@@ -58,31 +58,23 @@ def verify_assertion(unverified_assertion: str, key_set: KeySet, *, now: float) 
     """
     token = parse_token(unverified_assertion)
     jws.check_algorithm(token, typ=jws.CLIENT_ASSERTION)
-    listed = _find_key(token, key_set)
+    found = key_set.sealing_key(token.unverified_header["kid"])
+    if found is None:
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is no client's key")
+    client_id, listed = found
     jws.check_key(token, listed.key)
     jws.check_signature(token, listed.key)
     claims = jws.parse_claims(token, AssertionClaims)
     if not listed.signed_in_time(int(now)):
         raise UntrustedTokenError(Code.KEY_RETIRED, "signed with a retired key")
+    if claims.iss != client_id:
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this client's keys")
     if claims.sub != claims.iss:
         raise UntrustedTokenError(Code.WRONG_CLIENT, "iss and sub are not the same client")
     if claims.aud != key_set.issuer:
         raise UntrustedTokenError(Code.WRONG_AUDIENCE, "aud is not our issuer")
     _check_time(claims, now)
     return claims
-
-
-def _find_key(token: UnverifiedToken, key_set: KeySet) -> ListedKey:
-    """Whose keys to try is a claim that the signature then has to bear out."""
-    try:
-        issuer = parse_json_object(token.unverified_payload).get("iss")
-    except ValueError as error:
-        raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error
-    client = key_set.clients.get(issuer) if isinstance(issuer, str) else None
-    listed = client.keys.get(token.unverified_header["kid"]) if client else None
-    if listed is None:
-        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this client's keys")
-    return listed
 
 
 def _check_time(claims: AssertionClaims, now: float) -> None:

@@ -13,7 +13,6 @@ from auth.errors import (
 from auth.keyset import ListedKey
 from auth.message import BEARER, Route, UnverifiedMessage
 from auth.seal import Kind, SealClaims, digest
-from auth.strict import UnverifiedToken, parse_json_object
 from auth.tokens import MAX_ACCESS_LIFE, MAX_CARNET_LIFE, AccessClaims, CarnetClaims
 
 
@@ -35,17 +34,6 @@ def bearer_token(authorization: str) -> str:
     if not authorization.startswith(BEARER):
         raise MalformedTokenError(Code.MISSING_TOKEN, "authorization is not Bearer <carnet>")
     return authorization.removeprefix(BEARER)
-
-
-def unverified_issuer(token: UnverifiedToken) -> str:
-    """Whose keys to try: a claim that the signature then has to bear out."""
-    try:
-        issuer = parse_json_object(token.unverified_payload).get("iss")
-    except ValueError as error:
-        raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error
-    if not isinstance(issuer, str):
-        raise MalformedTokenError(Code.MALFORMED_CLAIMS, "missing or mistyped: iss")
-    return issuer
 
 
 def sealing_client(carnet: CarnetClaims) -> str | None:
@@ -80,6 +68,12 @@ def refuse_mismatch(detail: str) -> NoReturn:
     raise SealMismatchError(Code.SEAL_MISMATCH, detail)
 
 
+def check_signer(seal: SealClaims, client_id: str) -> None:
+    """The key that the seal was verified with is `client_id`'s."""
+    if seal.iss != client_id:
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this signer's keys")
+
+
 def check_signing_time(listed: ListedKey, iat: int) -> None:
     """A retired key is believed for what it signed before it was retired, and no more."""
     if not listed.signed_in_time(iat):
@@ -88,7 +82,7 @@ def check_signing_time(listed: ListedKey, iat: int) -> None:
 
 def check_life(claims: CarnetClaims | AccessClaims, *, now: float) -> None:
     longest = MAX_CARNET_LIFE if isinstance(claims, CarnetClaims) else MAX_ACCESS_LIFE
-    if claims.iat > now + LEEWAY:
+    if max(claims.iat, claims.nbf or 0) > now + LEEWAY:
         raise ExpiredTokenError(Code.NOT_YET_VALID, "issued in the future")
     if not 0 < claims.exp - claims.iat <= longest:
         raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, f"lives longer than {longest} s")
@@ -103,7 +97,7 @@ def check_acceptance(carnet: CarnetClaims, seal: SealClaims) -> None:
 
 
 def check_seal_time(seal: SealClaims, *, max_age: float, now: float) -> None:
-    if seal.iat > now + LEEWAY:
+    if max(seal.iat, seal.nbf or 0) > now + LEEWAY:
         raise ExpiredTokenError(Code.NOT_YET_VALID, "sealed in the future")
     if not 0 <= seal.exp - seal.iat <= max_age:
         raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, f"sealed for longer than {max_age:.0f} s")

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from auth.claims import LEEWAY, ClientId, Name, NumericDate
 from auth.encryption import RecipientKey
-from auth.errors import AuthError, KeySetError
+from auth.errors import AuthError, KeySetError, TrustUnavailableError
 from auth.jws import (
     KEY_SET,
     Claims,
@@ -95,7 +95,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """A statement that the trust root signed. `statement` is its text, to be handed on."""
+    """A statement that the trust root signed.
+
+    owners: the client of each key that seals, by `kid`.
+    statement: its text, to be handed on.
+    """
 
     version: int
     issued_at: int
@@ -103,7 +107,25 @@ class KeySet:
     issuer: str
     issuer_keys: Mapping[str, ListedKey]
     clients: Mapping[str, Client]
+    owners: Mapping[str, str]
     statement: str
+
+    def sealing_key(self, kid: str) -> tuple[str, ListedKey] | None:
+        """The one client that has this key, and the key; None where no client has it.
+
+        Since no key is listed twice, the key says who signed; the token need not be believed.
+        """
+        client_id = self.owners.get(kid)
+        return None if client_id is None else (client_id, self.clients[client_id].keys[kid])
+
+    def require_current(self, now: float) -> None:
+        """Raise unless the statement is still believed.
+
+        Raises:
+            TrustUnavailableError: it is expired, which is our fault and not a message's.
+        """
+        if now > self.expires_at:
+            raise TrustUnavailableError("the key set statement is expired; run: carnet trust sign")
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
         """The issuer's public keys as a JWK set (RFC 7517 §5)."""
@@ -119,7 +141,9 @@ class KeySet:
             return True
         if self.version < held.version:
             raise KeySetError(f"version {self.version} is older than {held.version}, which we hold")
-        if self.statement != held.statement:
+        # What was signed, without the signature: of that, anyone can make another that holds
+        # as well, (r, n - s) for (r, s).
+        if self.statement.rpartition(".")[0] != held.statement.rpartition(".")[0]:
             raise KeySetError(f"two statements claim to be version {self.version}")
         return False
 
@@ -170,22 +194,24 @@ class TrustRoot:
             raise KeySetError("the statement is from the future; is this machine's clock right?")
         if claims.exp < now - LEEWAY:
             raise KeySetError("the statement is expired; run: carnet trust sign")
-        return _read(claims, unverified_statement.strip())
+        return _read(claims, unverified_statement.strip(), seen=set(self._keys))
 
 
-def _read(claims: StatementClaims, statement: str) -> KeySet:
-    seen: set[str] = set()
+def _read(claims: StatementClaims, statement: str, *, seen: set[str]) -> KeySet:
+    """Read what the root has signed. `seen`: keys that have their place already, the root's."""
     issuer_keys = _list_keys(claims.issuer.keys, seen)
     if not issuer_keys:
         raise KeySetError("the statement lists no key of the issuer")
+    clients = {name: _read_client(client, seen) for name, client in claims.clients.items()}
     return KeySet(
         version=claims.version,
         issued_at=claims.iat,
         expires_at=claims.exp,
         issuer=claims.issuer.iss,
         issuer_keys=issuer_keys,
-        clients=MappingProxyType(
-            {name: _read_client(client, seen) for name, client in claims.clients.items()}
+        clients=MappingProxyType(clients),
+        owners=MappingProxyType(
+            {kid: name for name, client in clients.items() for kid in client.keys}
         ),
         statement=statement,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -32,6 +31,7 @@ class SealClaims(Claims):
     k: cmd, evt, req or rep.   iss: client id of the publisher.   aud: receiving service.
     jti: the message's own id, the same over all retries.
     iat: when the publisher accepted the work.   exp: when the work stops being wanted.
+    nbf: never written; heeded where another implementation writes it (RFC 7519 §4.1.5).
     ath: hash of the carnet.   bh: hash of the body.   ex, rk, ty: the route.
     sub, cause: whose act an event records, and the `jti` of the message that caused it.
     rt: a request's `reply_to`.   re: `jti` of the request that a reply answers.
@@ -43,6 +43,7 @@ class SealClaims(Claims):
     jti: MessageId
     iat: NumericDate
     exp: NumericDate
+    nbf: NumericDate | None = None
     ath: Digest | None = None
     bh: Digest
     ex: Name
@@ -164,7 +165,9 @@ class Sealer:
                     "k": kind,
                     "iss": self.client_id,
                     "iat": int(iat),
-                    "exp": math.ceil(exp),
+                    # Both cut alike: were one rounded up, a life of exactly the longest that
+                    # is allowed would be refused as one second too long.
+                    "exp": int(exp),
                     "bh": digest(body),
                     "ex": route.exchange,
                     "rk": route.routing_key,

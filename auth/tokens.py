@@ -15,6 +15,7 @@ from auth.claims import (
     Subject,
     TokenId,
     join_scope,
+    service_subject,
     split_scope,
 )
 from auth.jws import ACCESS_TOKEN, CARNET, Claims, sign_token
@@ -35,6 +36,7 @@ class _IssuedClaims(Claims):
     sub: Subject
     iat: NumericDate
     exp: NumericDate
+    nbf: NumericDate | None = None
     jti: TokenId
     scope: Scope
     sid: SessionId | None = None
@@ -162,10 +164,15 @@ class Issuer:
         life: seconds; cut to 5 min and to the end of the access token.
 
         Raises:
-            ValueError: `scopes` is not a subset of the parent's.
+            ValueError: `scopes` is not a subset of the parent's, the parent is expired (a carnet
+                would be born dead), or nobody would be allowed to seal with the carnet.
         """
         if not scopes <= parent.scopes:
             raise ValueError("a carnet never carries more scope than its access token")
+        if parent.exp <= int(now):
+            raise ValueError("a carnet never outlives its access token, which is expired")
+        if actor is None and not parent.sub.startswith(service_subject("")):
+            raise ValueError("a user's carnet names the client that may seal with it")
         claims = CarnetClaims(
             iss=self.name,
             sub=parent.sub,

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-from auth.errors import TrustUnavailableError
 from auth.keyset import KeySet
 from auth.revocation import RevocationList
 
@@ -38,5 +37,4 @@ class FixedTrust:
         Raises:
             TrustUnavailableError: the statement is expired.
         """
-        if now > self.key_set.expires_at:
-            raise TrustUnavailableError("the key set statement is expired; run: carnet trust sign")
+        self.key_set.require_current(now)

@@ -23,8 +23,7 @@ stable code, or `TrustUnavailableError`; it raises nothing else, whatever came i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from auth import jws
 from auth.checks import (
@@ -33,12 +32,12 @@ from auth.checks import (
     check_binding,
     check_life,
     check_seal_time,
+    check_signer,
     check_signing_time,
     header_values,
     only_header,
     refuse_mismatch,
     sealing_client,
-    unverified_issuer,
 )
 from auth.claims import LEEWAY
 from auth.errors import (
@@ -48,7 +47,7 @@ from auth.errors import (
     RefusalError,
     UntrustedTokenError,
 )
-from auth.keyset import ListedKey
+from auth.keyset import KeySet, ListedKey
 from auth.message import (
     AUTHORIZATION,
     CARNET_SEAL,
@@ -58,7 +57,7 @@ from auth.message import (
 )
 from auth.policy import Expiry, Policy, at_processing
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
-from auth.strict import UnverifiedToken, parse_token
+from auth.strict import UnverifiedToken, parse_header, parse_token, split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
@@ -203,16 +202,19 @@ class Verifier:
             return self._authenticate_without_carnet(message, route, kind, now=now)
         unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))  # 1
         unverified_seal = only_header(message, CARNET_SEAL)
-        carnet_token = parse_token(unverified_carnet)  # 2, 3
-        seal_token = parse_token(unverified_seal)
+        carnet_form = split_token(unverified_carnet)  # 2
+        seal_form = split_token(unverified_seal)
+        carnet_token = parse_header(carnet_form)  # 3
+        seal_token = parse_header(seal_form)
         jws.check_algorithm(carnet_token, typ=jws.CARNET)  # 4
         jws.check_algorithm(seal_token, typ=jws.SEAL)
         carnet_key = self._issuer_key(carnet_token, now=now)  # 5
-        seal_key = self._client_key(seal_token, now=now)
+        client_id, seal_key = self._client_key(seal_token, now=now)
         jws.check_signature(carnet_token, carnet_key.key)  # 6
         jws.check_signature(seal_token, seal_key.key)
         carnet = jws.parse_claims(carnet_token, CarnetClaims)  # 7
         seal = jws.parse_claims(seal_token, SealClaims)
+        check_signer(seal, client_id)
         check_signing_time(carnet_key, carnet.iat)
         check_signing_time(seal_key, seal.iat)
         self._check_issued(carnet)  # 8
@@ -238,30 +240,37 @@ class Verifier:
         """Checks 2 to 7 of a seal that comes without a carnet."""
         token = parse_token(unverified_seal)
         jws.check_algorithm(token, typ=jws.SEAL)
-        key = self._client_key(token, now=now)
+        client_id, key = self._client_key(token, now=now)
         jws.check_signature(token, key.key)
         seal = jws.parse_claims(token, SealClaims)
+        check_signer(seal, client_id)
         check_signing_time(key, seal.iat)
         return seal
 
     def _issuer_key(self, token: UnverifiedToken, *, now: float) -> ListedKey:
-        return self._find_key(token, self._trust.key_set.issuer_keys, now=now)
-
-    def _client_key(self, token: UnverifiedToken, *, now: float) -> ListedKey:
-        """The seal's key, looked up among those of the client that it claims to be from."""
-        client = self._trust.key_set.clients.get(unverified_issuer(token))
-        return self._find_key(token, client.keys if client else {}, now=now)
-
-    def _find_key(
-        self, token: UnverifiedToken, keys: Mapping[str, ListedKey], *, now: float
-    ) -> ListedKey:
-        listed = keys.get(token.unverified_header["kid"])
+        listed = self._key_set(now).issuer_keys.get(token.unverified_header["kid"])
         if listed is None:
-            # Only a fresh feed may call a key unknown; on a stale one we ask again later.
-            self._trust.require_fresh(now)
-            raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this signer's keys")
+            self._refuse_unknown(now)
         jws.check_key(token, listed.key)
         return listed
+
+    def _client_key(self, token: UnverifiedToken, *, now: float) -> tuple[str, ListedKey]:
+        """The seal's key, and the client whose it is: `check_signer` compares it with `iss`."""
+        found = self._key_set(now).sealing_key(token.unverified_header["kid"])
+        if found is None:
+            self._refuse_unknown(now)
+        jws.check_key(token, found[1].key)
+        return found
+
+    def _key_set(self, now: float) -> KeySet:
+        key_set = self._trust.key_set
+        key_set.require_current(now)
+        return key_set
+
+    def _refuse_unknown(self, now: float) -> NoReturn:
+        """Only a fresh feed may call a key unknown; on a stale one we ask again later."""
+        self._trust.require_fresh(now)
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this signer's keys")
 
     def _check_issued(self, claims: CarnetClaims | AccessClaims) -> None:
         """Equal, never 'contains', never optional (RFC 8725 §3.8, §3.9)."""
@@ -285,6 +294,7 @@ class Verifier:
         check_seal_time(genuine.seal, max_age=expiry.max_age.total_seconds(), now=now)  # 10
         carnet = genuine.carnet
         if carnet is None:
+            self._trust.require_fresh(now)  # its client may have been withdrawn meanwhile
             return
         check_life(carnet, now=now)
         check_acceptance(carnet, genuine.seal)
