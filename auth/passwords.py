@@ -18,9 +18,9 @@ def hash_password(password: str) -> str:
 def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether the password is right. For None (nobody has that name) it takes as long."""
     try:
-        matches = _HASHER.verify(password_hash or _nobody(), password)
-    except (VerificationError, InvalidHashError):
-        return False
+        matches = _HASHER.verify(_nobody() if password_hash is None else password_hash, password)
+    except (VerificationError, InvalidHashError, UnicodeEncodeError):
+        return False  # a lone surrogate has no UTF-8, so it is nobody's password
     return matches and password_hash is not None
 
 

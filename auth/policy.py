@@ -15,6 +15,10 @@ class Policy:
     scopes: frozenset[str]
     needs_carnet: bool
 
+    def __post_init__(self) -> None:
+        if self.needs_carnet != bool(self.scopes):
+            raise ValueError("a carnet is needed if, and only if, a scope is")
+
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
