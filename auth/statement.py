@@ -16,6 +16,9 @@ from auth.strict import parse_json_object, parse_token
 STATEMENT_LIFE: Final = 90 * 24 * 3600
 """Seconds for which a statement is believed."""
 
+ISSUER: Final = "issuer"
+"""The name that stands for the issuer where keys are added, promoted and withdrawn."""
+
 
 @dataclass(slots=True)
 class KeySetDraft:
@@ -59,10 +62,12 @@ class KeySetDraft:
         """List a client that was not listed before, with one active key.
 
         Raises:
-            KeySetError: it is listed already.
+            KeySetError: it is listed already, or its name is the one that means the issuer.
         """
         if client_id in self.clients:
             raise KeySetError(f"client {client_id} is registered already")
+        if client_id == ISSUER:
+            raise KeySetError(f"no client can be named {ISSUER}: that means the issuer itself")
         self.clients[client_id] = {
             "keys": [{**key.to_jwk(), "state": "active"}],
             "publishes": sorted(publishes),
@@ -85,9 +90,7 @@ class KeySetDraft:
         Raises:
             KeySetError: it is not registered.
         """
-        if client_id not in self.clients:
-            raise KeySetError(f"no client {client_id} is registered")
-        self.clients[client_id].update(
+        self._client(client_id).update(
             publishes=sorted(publishes), exchanges=sorted(exchanges), scopes=sorted(scopes)
         )
 
@@ -97,22 +100,23 @@ class KeySetDraft:
         Raises:
             KeySetError: it is not registered.
         """
-        if client_id not in self.clients:
-            raise KeySetError(f"no client {client_id} is registered")
-        self.clients[client_id]["enc"] = enc.to_jwk()
+        self._client(client_id)["enc"] = enc.to_jwk()
 
     def keys_of(self, owner: str) -> list[dict[str, Any]]:
-        """The listed keys of a client, or of the issuer by its name.
+        """The listed keys of a client, or of the issuer where `owner` is `ISSUER`.
 
         Raises:
             KeySetError: there is no such party.
         """
-        if owner == "issuer":
+        if owner == ISSUER:
             return self.issuer_keys
-        if owner not in self.clients:
-            raise KeySetError(f"no client {owner} is registered")
-        keys: list[dict[str, Any]] = self.clients[owner]["keys"]
+        keys: list[dict[str, Any]] = self._client(owner)["keys"]
         return keys
+
+    def _client(self, client_id: str) -> dict[str, Any]:
+        if client_id not in self.clients:
+            raise KeySetError(f"no client {client_id} is registered")
+        return self.clients[client_id]
 
     def add_next_key(self, owner: str, key: VerificationKey) -> None:
         """List a key that is to sign later. It is published at least 30 s before it signs."""
@@ -154,8 +158,8 @@ class KeySetDraft:
         Raises:
             KeySetError: it is not registered.
         """
-        self.keys_of(client_id)
-        self.clients.pop(client_id, None)
+        self._client(client_id)
+        del self.clients[client_id]
 
     def sign(self, root: SigningKey, *, now: float, life: int = STATEMENT_LIFE) -> str:
         """The statement, believed from now on for `life` seconds."""
