@@ -35,7 +35,7 @@ class Envelope:
     route: Route
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
+    content_type: str | None = JSON
     correlation_id: str | None = None
     reply_to: str | None = None
     expiration: float | None = None

@@ -18,8 +18,9 @@
     ├── TransientError               a handler's: try this message again later
     │   └── NotYetError              a handler's: what it needs has not happened yet
     └── DatabaseError                the service's own database
-        ├── DatabaseUnavailableError
-        └── MigrationError
+        ├── DatabaseUrlError         the URL cannot be one
+        ├── DatabaseUnavailableError unreachable, locked, read-only, full: no message's fault
+        └── MigrationError           the schema cannot be brought up to date
 
 `code` is stable; `detail` is one line for people, and never quotes a password.
 """
@@ -138,6 +139,12 @@ class DatabaseError(MessagingError):
     """The service's own database cannot be used."""
 
     code = "database"
+
+
+class DatabaseUrlError(DatabaseError):
+    """The URL is not one of a database that we can use."""
+
+    code = "database_url"
 
 
 class DatabaseUnavailableError(DatabaseError):

@@ -58,12 +58,24 @@ def exclusive_queue(prefix: str, exchange: Exchange, routing_keys: Iterable[str]
 class Subscription:
     """Deliveries of one queue, over every loss of the connection."""
 
-    def __init__(self, broker: Broker, source: Source, *, prefetch: int) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        source: Source,
+        *,
+        prefetch: int,
+        on_registered: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self._link = broker.consuming
         self._source = source
         self._prefetch = prefetch
-        self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._on_registered = on_registered
+        self._on_lost = on_lost
+        self._deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._registration: Registration | None = None
+        self._registered = asyncio.Event()
+        self._ended = False
 
     @property
     def ready(self) -> bool:
@@ -75,6 +87,19 @@ class Subscription:
         """The present registration, None where it is lost or not yet made."""
         present = self._registration
         return None if present is None or present.lost.is_set() else present
+
+    async def wait_until_ready(self, deadline: float) -> Registration:
+        """The present registration, within `deadline` seconds.
+
+        Raises:
+            BrokerUnavailableError: there is none in that time.
+        """
+        with broker_faults():
+            async with asyncio.timeout(deadline):
+                while (present := self.registration) is None:
+                    await self._registered.wait()
+                    self._registered.clear()
+                return present
 
     async def run(self, shutdown: asyncio.Event) -> None:
         """Keep the consumer registered until `shutdown`, then cancel it.
@@ -93,18 +118,23 @@ class Subscription:
             await first_of(registration.lost, shutdown, timeout=None)
             if registration.lost.is_set():
                 log.warning("consumer_lost", queue=registration.queue)
+                self._on_lost()
                 with suppress(BrokerUnavailableError):
                     await _in_time(registration.close())
+        self._ended = True
+        self._deliveries.put_nowait(None)
         if self.registration is not None:
             with suppress(BrokerUnavailableError):
                 await _in_time(self.registration.cancel())
 
-    async def next(self) -> Delivery:
-        """The next delivery that can still be settled; waits for one."""
-        while True:
+    async def next(self) -> Delivery | None:
+        """The next delivery that can still be settled, or None after `shutdown`."""
+        while not self._ended:
             delivery = await self._deliveries.get()
-            if delivery.live:
+            if delivery is not None and delivery.live and not self._ended:
                 return delivery
+        self._deliveries.put_nowait(None)  # for the next one who waits
+        return None
 
     async def close(self) -> None:
         """Give back what is not settled, in the order in which it came, and close the channel."""
@@ -125,6 +155,8 @@ class Subscription:
                 await _in_time(channel.close())
             raise
         self._registration = registration
+        self._registered.set()
+        self._on_registered()
         log.info("consumer_registered", queue=registration.queue)
         return registration
 

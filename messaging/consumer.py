@@ -1,0 +1,134 @@
+"""The consumer of commands: verifies each delivery, has it handled once, settles it.
+
+A service's consumer reads as a list of what it does:
+
+    orders = CommandConsumer(ORDERS_COMMANDS)
+
+    @orders.handles(PlaceOrder, requires("orders:write"), expiry=at_acceptance(PATIENCE))
+    async def place_order(command: PlaceOrder, caller: Principal, work: OrderWork) -> None: ...
+
+A handler runs only for a message that was verified, inside the transaction that also holds its
+inbox row. It returns, or raises:
+
+    RefusalError      the command is refused: recorded, told (`on_refused`), dead letter
+    NotYetError, TransientError, anything unforeseen
+                      rolled back and tried again, after 1 s, 5 s, 30 s, 2 min, 10 min
+    TrustUnavailableError, DatabaseUnavailableError
+                      ours: rolled back; the same delivery waits here until we can go on
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from auth.errors import TrustUnavailableError
+from auth.policy import Expiry, Policy, at_processing
+from auth.principal import Principal
+from messaging.consumer_parts import ConsumerParts
+from messaging.contract import Command
+from messaging.delivery import Delivery
+from messaging.dispatch import CommandHandler, Dispatcher
+from messaging.errors import DatabaseUnavailableError
+from messaging.outcome import Outcome
+from messaging.pause import Backoff
+from messaging.registry import Registry
+from messaging.serving import serve
+from messaging.settlement import Settlement
+from messaging.subscription import Subscription, shared_queue
+from messaging.topology import WorkQueue
+from messaging.unit_of_work import UnitOfWork
+
+__all__ = ["CommandConsumer", "ConsumerParts"]
+
+C = TypeVar("C", bound=Command)
+W = TypeVar("W", bound=UnitOfWork)
+Handler = Callable[[C, Principal, W], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+class CommandConsumer:
+    """Handlers of commands on one work queue."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self._handlers: Registry[CommandHandler] = Registry()
+        self._subscription: Subscription | None = None
+        self.counts: Counter[str] = Counter()
+        """Outcomes so far: `done`, `retried`, `dead:<code>`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the consumer is registered on a channel that lives."""
+        return self._subscription is not None and self._subscription.ready
+
+    def handles(
+        self, contract: type[C], policy: Policy, *, expiry: Expiry | None = None
+    ) -> Callable[[Handler[C, W]], Handler[C, W]]:
+        """Register the handler of a command.
+
+        policy: `requires(...)` or an explicit `public()`; under the latter the caller is the
+            client that sealed, without any scope.
+        expiry: `at_processing()` unless another rule is given.
+
+        Raises:
+            TypeError: `policy` or `expiry` is none, the contract no command, the handler not async.
+            ValueError: the command has a handler already.
+        """
+        rule = at_processing() if expiry is None else expiry
+        if not isinstance(policy, Policy) or not isinstance(rule, Expiry):
+            raise TypeError(f"{contract.__name__} needs a Policy, and an Expiry if any")
+
+        def register(handler: Handler[C, W]) -> Handler[C, W]:
+            entry = CommandHandler(contract, policy, rule, handler)
+            self._handlers.add(contract, Command, entry, handler)
+            return handler
+
+        return register
+
+    async def run(self, parts: ConsumerParts, shutdown: asyncio.Event) -> None:
+        """Consume until `shutdown`, then finish what runs, give back the rest, and return.
+
+        Raises:
+            ValueError: no handler is registered.
+        """
+        if not self._handlers:
+            raise ValueError(f"no handler is registered for {self._queue.name}")
+        dispatcher = Dispatcher(self._queue, self._handlers, parts, self.counts)
+        settlement = Settlement(parts.publisher, self._queue, parts.service, parts.clock)
+        self._subscription = Subscription(
+            parts.broker, shared_queue(self._queue.name), prefetch=parts.prefetch
+        )
+
+        async def handle(delivery: Delivery) -> None:
+            outcome = await _decide(dispatcher, delivery, shutdown)
+            if outcome is not None:
+                await settlement.settle(delivery, outcome, shutdown)
+
+        await serve(
+            self._subscription,
+            handle,
+            concurrency=parts.concurrency,
+            drain=parts.drain,
+            shutdown=shutdown,
+        )
+
+
+async def _decide(
+    dispatcher: Dispatcher, delivery: Delivery, shutdown: asyncio.Event
+) -> Outcome | None:
+    """The outcome, however long trust or the database is away.
+
+    None on `shutdown`, or once the channel is lost: the broker keeps the message.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return await dispatcher.outcome(delivery)
+        except (TrustUnavailableError, DatabaseUnavailableError) as fault:
+            log.warning("consumer_waits", code=fault.code, detail=fault.detail)
+        if await backoff.pause(shutdown, delivery.registration.lost):
+            return None

@@ -1,0 +1,48 @@
+"""What a consumer of commands runs on; a service's `__main__` makes it, a test makes others."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from auth.errors import RefusalError
+from auth.message import VerifiedMessage
+from auth.verifier import Verifier
+from messaging.broker import Broker
+from messaging.database import Database
+from messaging.publisher import Publisher
+from messaging.tables import MessagingTables
+from messaging.unit_of_work import UnitOfWork
+
+PREFETCH: Final = 200
+CONCURRENCY: Final = 16
+DRAIN: Final = 20.0
+
+RefusalHook = Callable[[RefusalError, VerifiedMessage, Any], Awaitable[None]]
+"""Writes what a service has to say about a refusal, with its own unit of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerParts:
+    """What a consumer runs on.
+
+    service: our client id, noted on dead letters.
+    unit_of_work: the class that handlers receive.
+    on_refused: writes what the service has to say about a refused, genuine command.
+    committed: called after each commit; wakes the outbox relay.
+    prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once.
+    drain: seconds for running handlers to finish at shutdown.
+    """
+
+    broker: Broker
+    publisher: Publisher
+    verifier: Verifier
+    database: Database
+    tables: MessagingTables
+    unit_of_work: type[UnitOfWork]
+    on_refused: RefusalHook
+    committed: Callable[[], None]
+    clock: Callable[[], float]
+    service: str
+    prefetch: int = PREFETCH
+    concurrency: int = CONCURRENCY
+    drain: float = DRAIN

@@ -1,0 +1,187 @@
+"""A service's own database: SQLite by default, PostgreSQL for more than one replica."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    AsyncSessionTransaction,
+    create_async_engine,
+)
+from sqlalchemy.util import immutabledict
+
+from messaging.database_faults import connect_faults, database_faults
+from messaging.errors import DatabaseUrlError
+
+DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+asyncpg")
+
+WAIT: Final = 10.0
+"""Seconds for a connection, and for a lock that somebody else holds."""
+
+STATEMENT: Final = 30.0
+"""Seconds for one statement on PostgreSQL."""
+
+_WRITES: Final = "carnet_writes"
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    # A committed order is on the disk, also when the power fails.
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={int(WAIT * 1000)}",
+)
+
+
+class Database:
+    """Sessions on one database; share one per process."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.engine = _create_engine(url)
+        self._writer = asyncio.Lock() if self.engine.dialect.name == "sqlite" else None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session to read with. It writes only inside of `async with session.begin()`.
+
+        Raises:
+            DatabaseUnavailableError: also from within the block.
+        """
+        with database_faults(self.url):
+            async with _Session(self.engine, self._writer) as session:
+                yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits at the end of the block, or rolls back what raises.
+
+        Raises:
+            DatabaseUnavailableError: also from within the block; nothing is known to be stored.
+        """
+        async with self.session() as session, session.begin():
+            yield session
+
+    async def check(self) -> Self:
+        """Make sure that the database can be written to now.
+
+        Raises:
+            DatabaseUnavailableError
+        """
+        async with self.transaction() as session:
+            await session.execute(text("SELECT 1"))
+        return self
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Describe a database; nothing is connected before the first session.
+
+    Raises:
+        DatabaseUrlError: not a URL of `sqlite+aiosqlite` or `postgresql+asyncpg`.
+    """
+    return Database(parse_database_url(url))
+
+
+def parse_database_url(text_url: str) -> URL:
+    """Read a database URL.
+
+    Raises:
+        DatabaseUrlError: see `open_database`.
+    """
+    try:
+        url = make_url(text_url)
+    except ArgumentError as error:
+        raise DatabaseUrlError("not a database URL") from error
+    if url.drivername not in DRIVERS or not url.database:
+        raise DatabaseUrlError(
+            "a database URL has the form sqlite+aiosqlite:///path/to/file.db"
+            " or postgresql+asyncpg://name:password@host:5432/database"
+        )
+    return url
+
+
+async def writing(connection: AsyncConnection) -> AsyncConnection:
+    """A connection whose next transaction will write (see `_begin_sqlite`)."""
+    return await connection.execution_options(**{_WRITES: True})
+
+
+def _create_engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, pool_timeout=WAIT, hide_parameters=True)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_async_engine(
+        url,
+        pool_size=20,
+        pool_timeout=WAIT,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"timeout": WAIT, "command_timeout": STATEMENT},
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Any, _record: object, args: Any, options: Any) -> Any:
+        with connect_faults(url):
+            return dialect.connect(*args, **options)
+
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see below
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock at once. One that reads first and then writes is refused, at any
+    # time-out, when somebody else wrote in between (sqlite.org/isolation.html).
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class _Session(AsyncSession):
+    """A session whose writers, on SQLite, queue up in this process.
+
+    SQLite has one writer at a time and lets the others poll for the lock, unfairly.
+    """
+
+    def __init__(self, engine: AsyncEngine, writer: asyncio.Lock | None) -> None:
+        super().__init__(engine, expire_on_commit=False)
+        self.writer = writer
+
+    def begin(self) -> AsyncSessionTransaction:
+        return _Transaction(self) if self.writer is not None else super().begin()
+
+
+class _Transaction(AsyncSessionTransaction):
+    session: _Session
+
+    async def start(self, is_ctxmanager: bool = False) -> AsyncSessionTransaction:  # noqa: FBT001, FBT002 - the library's signature
+        if self.session.writer is None or not is_ctxmanager:
+            raise TypeError("write it: async with session.begin()")
+        await self.session.writer.acquire()
+        try:
+            self.session.sync_session.execution_options = immutabledict({_WRITES: True})
+            return await super().start(is_ctxmanager)
+        except BaseException:
+            self.session.writer.release()
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        try:
+            await super().__aexit__(*exc_info)
+        finally:
+            if self.session.writer is not None:
+                self.session.writer.release()

@@ -1,0 +1,195 @@
+"""From a delivery to its outcome: verify, parse, and do what it asks for in one transaction."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.errors import Code, RefusalError, TrustUnavailableError
+from auth.message import VerifiedMessage
+from auth.policy import Expiry, Policy
+from auth.principal import Principal
+from messaging.consumer_parts import ConsumerParts
+from messaging.contract import Command
+from messaging.delivery import Delivery
+from messaging.envelope import trace_of
+from messaging.errors import DatabaseUnavailableError, TransientError
+from messaging.inbox import Claim, claim, subject_of
+from messaging.outbox import add_events
+from messaging.outcome import Ack, DeadLetter, Outcome, Retry
+from messaging.registry import Registry
+from messaging.retries import count_attempt, forget_attempts
+from messaging.topology import WorkQueue
+from messaging.unit_of_work import UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHandler:
+    """What was registered for one type of command."""
+
+    contract: type[Command]
+    policy: Policy
+    expiry: Expiry
+    run: Callable[[Any, Principal, Any], Awaitable[None]]
+
+
+class Dispatcher:
+    """Decides on deliveries; settles none."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        handlers: Registry[CommandHandler],
+        parts: ConsumerParts,
+        counts: Counter[str],
+    ) -> None:
+        """`counts`: where outcomes are counted, by their label."""
+        self._queue = queue
+        self._handlers = handlers
+        self._parts = parts
+        self._counts = counts
+
+    async def outcome(self, delivery: Delivery) -> Outcome:
+        """Do what the delivery asks for, once.
+
+        Raises:
+            TrustUnavailableError, DatabaseUnavailableError: nothing is known to have been done;
+                try the same delivery again.
+        """
+        now = self._parts.clock()
+        try:
+            outcome = await self._accept(delivery, now)
+        except RefusalError as refusal:
+            outcome = await self._refuse(refusal, delivery, now)
+        self._counts[_label(outcome)] += 1
+        return outcome
+
+    async def _accept(self, delivery: Delivery, now: float) -> Outcome:
+        handler = self._handlers.choose(delivery.type)
+        message = self._parts.verifier.command(
+            delivery.unverified(), handler.contract.route, handler.policy, handler.expiry, now=now
+        )
+        try:
+            command = handler.contract.from_body(delivery.body)
+            return await self._perform(handler, command, message, delivery, now)
+        except RefusalError as refusal:
+            raise refusal.of(message) from refusal.__cause__
+        except (TrustUnavailableError, DatabaseUnavailableError):
+            raise
+        except TransientError as fault:
+            return await self._try_later(fault.detail, message, delivery, now)
+        except Exception as error:
+            # A handler may raise anything, and a bug of ours is no fault of the message's.
+            log.exception("handler_failed", type=delivery.type, message_id=message.seal.jti)
+            return await self._try_later(type(error).__name__, message, delivery, now)
+
+    async def _perform(
+        self,
+        handler: CommandHandler,
+        command: Command,
+        message: VerifiedMessage,
+        delivery: Delivery,
+        now: float,
+    ) -> Outcome:
+        """Inbox row, effect and events become true together, or none of them."""
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session, self._parts.tables.inbox, message, outcome="done", now=now
+            )
+            if claimed.standing == "new":
+                work = self._work(session, message, delivery, now)
+                await handler.run(command, _caller(message), work)
+                await self._conclude(work, delivery)
+        return self._after(claimed, Ack())
+
+    async def _refuse(self, refusal: RefusalError, delivery: Delivery, now: float) -> Outcome:
+        """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
+        dead = DeadLetter(refusal.code, refusal.detail)
+        message = refusal.authenticated
+        if message is None:
+            return dead
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session,
+                self._parts.tables.inbox,
+                message,
+                outcome="refused",
+                code=refusal.code,
+                now=now,
+            )
+            if claimed.standing == "new":
+                work = self._work(session, message, delivery, now)
+                await self._parts.on_refused(refusal, message, work)
+                await self._conclude(work, delivery)
+        return self._after(claimed, dead)
+
+    async def _try_later(
+        self, reason: str, message: VerifiedMessage, delivery: Delivery, now: float
+    ) -> Outcome:
+        async with self._parts.database.transaction() as session:
+            attempts = await count_attempt(session, self._parts.tables.retries, message, now=now)
+        waits = self._queue.retries
+        if attempts <= len(waits):
+            return Retry(waits[attempts - 1])
+        exhausted = RefusalError(Code.EXHAUSTED, f"failed {attempts} times, at last: {reason}")
+        return await self._refuse(exhausted.of(message), delivery, now)
+
+    def _after(self, claimed: Claim, first_time: Outcome) -> Outcome:
+        """The outcome now, or the one that the same message had before.
+
+        A refused one is moved again: that its dead letter was confirmed is not known.
+        """
+        match claimed.standing:
+            case "new":
+                self._parts.committed()
+                return first_time
+            case "done":
+                return Ack()
+            case "refused":
+                return DeadLetter(claimed.code or "", "refused before")
+            case "other":
+                return DeadLetter(
+                    Code.ID_REUSED, "its publisher gave this id to another message before"
+                )
+
+    def _work(
+        self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery, now: float
+    ) -> UnitOfWork:
+        return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
+
+    async def _conclude(self, work: UnitOfWork, delivery: Delivery) -> None:
+        tables = self._parts.tables
+        await add_events(tables.outbox, work, trace_of(delivery.headers))
+        if delivery.returned:
+            await forget_attempts(work.session, tables.retries, work.message)
+
+
+def _caller(message: VerifiedMessage) -> Principal:
+    """The carnet's principal; under `public()`, where there is none, the client that sealed."""
+    if message.principal is not None:
+        return message.principal
+    seal = message.seal
+    return Principal(
+        subject=subject_of(message),
+        scopes=frozenset(),
+        actors=(),
+        session=None,
+        epoch=0,
+        token_id=seal.jti,
+        expires_at=seal.exp,
+    )
+
+
+def _label(outcome: Outcome) -> str:
+    match outcome:
+        case Ack():
+            return "done"
+        case Retry():
+            return "retried"
+        case DeadLetter():
+            return f"dead:{outcome.code}"

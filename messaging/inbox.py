@@ -1,0 +1,93 @@
+"""The inbox: which messages are done with, so that none has its effect twice."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.claims import service_subject
+from auth.message import VerifiedMessage
+from messaging.upsert import insert_into
+
+Outcome = Literal["done", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the inbox says to a message.
+
+    new: for the first time; the row is written, unless the transaction rolls back.
+    done, refused: the same message was here before, and this became of it.
+    other: its publisher gave its id to another message before.
+    """
+
+    standing: Literal["new", "done", "refused", "other"]
+    code: str | None = None
+
+
+def inbox_table(metadata: MetaData) -> Table:
+    """Add the table to a service's own: one row for each message, refused ones too."""
+    return Table(
+        "inbox",
+        metadata,
+        Column("iss", String(64), primary_key=True),
+        Column("jti", String(64), primary_key=True),
+        Column("value", String(64), nullable=False),
+        Column("outcome", String(16), nullable=False),
+        Column("code", String(64)),
+        Column("at", BigInteger, nullable=False),
+    )
+
+
+def value_of(message: VerifiedMessage) -> str:
+    """What makes two messages with one id the same one: subject, type, body."""
+    seal = message.seal
+    parts = (subject_of(message), seal.ty, seal.bh)
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        state.update(len(data).to_bytes(4, "big") + data)
+    return state.hexdigest()
+
+
+def subject_of(message: VerifiedMessage) -> str:
+    """Whose message it is: the carnet's subject, or the client itself where there is none."""
+    if message.principal is not None:
+        return message.principal.subject
+    return service_subject(message.seal.iss)
+
+
+async def claim(
+    session: AsyncSession,
+    inbox: Table,
+    message: VerifiedMessage,
+    *,
+    outcome: Outcome,
+    code: str | None = None,
+    now: float,
+) -> Claim:
+    """Write the message's row, or say what it finds there.
+
+    The key is (`iss`, `jti`) of the seal, so nobody can claim an id of another publisher. Of two
+    transactions at once the second one waits here for the first one's end.
+    """
+    seal = message.seal
+    value = value_of(message)
+    insert = insert_into(session, inbox).values(
+        iss=seal.iss, jti=seal.jti, value=value, outcome=outcome, code=code, at=int(now)
+    )
+    written = await session.execute(insert.on_conflict_do_nothing().returning(inbox.c.jti))
+    if written.first() is not None:
+        return Claim("new")
+    row = (
+        await session.execute(
+            select(inbox.c.value, inbox.c.outcome, inbox.c.code).where(
+                inbox.c.iss == seal.iss, inbox.c.jti == seal.jti
+            )
+        )
+    ).one()
+    if row.value != value:
+        return Claim("other")
+    return Claim("refused" if row.outcome == "refused" else "done", row.code)

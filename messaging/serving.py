@@ -1,0 +1,61 @@
+"""A bounded number of workers on one subscription, and how they stop: finish, give back, close."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from messaging.delivery import Delivery
+from messaging.pause import first_of
+from messaging.subscription import Subscription
+
+PAUSE: Final = 1.0
+"""Seconds before a delivery is given back that we could not cope with."""
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    subscription: Subscription,
+    handle: Callable[[Delivery], Awaitable[None]],
+    *,
+    concurrency: int,
+    drain: float,
+    shutdown: asyncio.Event,
+) -> None:
+    """Hand each delivery to `handle`, at most `concurrency` at once, until `shutdown`.
+
+    Then no more is asked for, what runs may finish within `drain` seconds, and the rest is given
+    back in the order in which it came.
+    """
+    keeper = asyncio.create_task(subscription.run(shutdown), name="subscription")
+    workers = [
+        asyncio.create_task(_work(subscription, handle, shutdown), name=f"worker {number}")
+        for number in range(concurrency)
+    ]
+    try:
+        await keeper
+        _, late = await asyncio.wait(workers, timeout=drain)
+        if late:
+            log.warning("drain_cut_short", running=len(late))
+    finally:
+        for task in (keeper, *workers):
+            task.cancel()
+        await asyncio.gather(keeper, *workers, return_exceptions=True)
+        await subscription.close()
+
+
+async def _work(
+    subscription: Subscription,
+    handle: Callable[[Delivery], Awaitable[None]],
+    shutdown: asyncio.Event,
+) -> None:
+    while (delivery := await subscription.next()) is not None:
+        try:
+            await handle(delivery)
+        except Exception:
+            # The outermost edge: whatever it was, the message is not lost and the others go on.
+            log.exception("delivery_failed", type=delivery.type)
+            await first_of(delivery.registration.lost, shutdown, timeout=PAUSE)
+            await delivery.nack()
