@@ -43,6 +43,9 @@ class StackBroker(Protocol):
     async def discard(self) -> None:
         """End it, with all that it holds."""
 
+    async def kill(self) -> None:
+        """End it at once; it keeps what it holds."""
+
 
 class GivenBroker:
     """Somebody else's: all log in alike, and it outlives us."""
@@ -61,6 +64,9 @@ class GivenBroker:
 
     async def discard(self) -> None:
         """Nor to empty."""
+
+    async def kill(self) -> None:
+        """Nor to kill."""
 
 
 class OwnBroker:
@@ -86,6 +92,9 @@ class OwnBroker:
     async def discard(self) -> None:
         await self._server.kill()
         await self._server.forget()
+
+    async def kill(self) -> None:
+        await self._server.kill()
 
 
 async def open_broker(folder: Path, *, given_url: str | None, say: Say) -> StackBroker:

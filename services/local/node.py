@@ -7,6 +7,7 @@ configuration are its own, and it runs as whoever runs us.
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ START_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 15.0
 PROBE_EVERY: Final = 0.2
 PROBE_WITHIN: Final = 5.0
+REASON: Final = 200  # characters
 
 
 class PrivateNode:
@@ -53,6 +55,11 @@ class PrivateNode:
     def process(self) -> Child | None:
         """The node's process, while there is one."""
         return self._server
+
+    @property
+    def ports(self) -> set[int]:
+        """All that it listens on."""
+        return {self.port, self.management_port, self._epmd_port, self._distribution_port}
 
     async def start(self, login: Login, *, within: float = START_WITHIN) -> None:
         """Start the node; return when it takes `login`, which the definitions must name.
@@ -191,5 +198,12 @@ class PrivateNode:
         ):
             raise NodeStartError(
                 f"the private RabbitMQ node did not come up within {within:.0f} s; it said: "
-                f"{server.last_line()} (see {self.folder / 'log'})"
+                f"{_reason(server)} (see {self.folder / 'log'})"
             )
+
+
+def _reason(server: Child) -> str:
+    """What a node says that fails to boot: a banner, an Erlang term, then much more."""
+    said = server.log.read_text(errors="replace")
+    failure = re.search(r"BOOT FAILED\n=+\n(.+?)\n\s*\n", said, re.DOTALL)
+    return " ".join(failure[1].split())[:REASON] if failure else server.last_line()

@@ -1,0 +1,202 @@
+"""The whole system on one machine: a broker and three services, each a process of its own."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from services.errors import PortTakenError
+from services.local.broker import Say, StackBroker, open_broker
+from services.local.child import Child
+from services.local.errors import StateUnusableError
+from services.local.leftovers import sole_use
+from services.local.ports import LOOPBACK, free_ports, is_free
+from services.local.service import CLIENTS, Service, death_of, drain
+from services.local.trust import make_local_trust
+
+
+def _quiet(_line: str) -> None:
+    """Say nothing."""
+
+
+class LocalStack:
+    """Runs the system in a state folder, from `start` to `stop`, or as a context manager."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        broker: StackBroker | None = None,
+        given_url: str | None = None,
+        host: str = LOOPBACK,
+        port: int | None = None,
+        passphrase: str | None = None,
+        throwaway: bool = False,
+        say: Say = _quiet,
+    ) -> None:
+        """Nothing happens yet.
+
+        Args:
+            state: folder of keys, databases, broker and logs; made where it is missing.
+            broker: one that runs already and stays the caller's.
+            given_url: URL of a broker to use; without it or `broker`, one of our own is run.
+            host: where the gateway listens.
+            port: where the gateway listens; a free one where none is named.
+            passphrase: of the private keys.
+            throwaway: whether what our own broker holds is thrown away with it.
+            say: told what is being done, a line at a time.
+        """
+        self.state = state.resolve()
+        self.processes: dict[str, Child] = {}
+        self._port_is_fixed = port is not None
+        users, orders, free = free_ports(3)
+        self.services = {
+            "users": Service("users", self.state, LOOPBACK, users),
+            "orders": Service("orders", self.state, LOOPBACK, orders),
+            "gateway": Service("gateway", self.state, host, free if port is None else port),
+        }
+        self._passphrase = passphrase
+        self._throwaway = throwaway
+        self._say = say
+        self._given_url = given_url
+        self._broker = broker
+        self._broker_is_ours = broker is None
+        self._held = ExitStack()
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway's API is."""
+        return self.services["gateway"].url
+
+    @property
+    def broker(self) -> StackBroker:
+        """The broker, once started."""
+        if self._broker is None:
+            raise RuntimeError("the stack does not run")
+        return self._broker
+
+    def amqp_url(self, login: str) -> str:
+        """The AMQP URL of a client id, or of `OPERATOR`."""
+        return self.broker.url(login)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start everything; return when every service is ready.
+
+        Raises:
+            StartError: what is missing or in the way, in one line. Nothing is left running.
+            BrokerError: the broker that was given is not there, or refuses us.
+            AuthError: keys or statement in the state folder cannot be used.
+        """
+        gateway = self.services["gateway"]
+        if self._port_is_fixed and not is_free(gateway.host, gateway.port):
+            raise PortTakenError(f"port {gateway.port} is taken: set CARNET_PORT to another port")
+        try:
+            self._hold_state()
+            passphrase = None if self._passphrase is None else self._passphrase.encode()
+            await asyncio.to_thread(make_local_trust, self.state, passphrase)
+            if self._broker is None:
+                self._broker = await open_broker(
+                    self.state / "broker", given_url=self._given_url, say=self._say
+                )
+            self._say(f"starting the services on {self._broker.description}")
+            await _all(*(self.start_service(name) for name in CLIENTS))
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def start_service(self, name: str) -> None:
+        """Start one service; return when it is ready.
+
+        Raises:
+            ServiceDiedError: it ended instead.
+            NotReadyError: it did not become ready in time.
+        """
+        service = self.services[name]
+        url = self.amqp_url(service.client_id)
+        child = await service.start(service.environment(url, self._passphrase))
+        self.processes[name] = child
+        await service.wait_until_ready(child)
+
+    async def stop_service(self, name: str) -> None:
+        """Let one service drain, and end."""
+        await drain(self.processes.pop(name))
+
+    async def watch(self) -> None:
+        """Wait until a process ends that nobody stopped; never return.
+
+        Raises:
+            ServiceDiedError: names it, with the last line of its log.
+        """
+        while True:
+            watched = self._all_processes()
+            await _any_ended(watched)
+            for child in watched:
+                if not child.running and child in self._all_processes():
+                    raise death_of(child)
+
+    async def stop(self) -> None:
+        """Drain the gateway, then the orders, then the users; then stop the broker."""
+        try:
+            for name in reversed(CLIENTS):
+                if name in self.processes:
+                    await self.stop_service(name)
+            if self._broker is not None and self._broker_is_ours:
+                await (self._broker.discard() if self._throwaway else self._broker.stop())
+        finally:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End whatever still runs, at once."""
+        for child in self.processes.values():
+            await child.kill()
+        self.processes.clear()
+        if self._broker is not None and self._broker_is_ours:
+            await self._broker.kill()
+            self._broker = None
+        self._held.close()
+
+    def _hold_state(self) -> None:
+        try:
+            for folder in (self.state, self.state / "data", self.state / "logs"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held.enter_context(sole_use(self.state))
+        except OSError as error:
+            raise StateUnusableError(self.state, error) from error
+
+    def _all_processes(self) -> list[Child]:
+        ours = self._broker.process if self._broker and self._broker_is_ours else None
+        return [*self.processes.values(), *([ours] if ours else [])]
+
+
+async def _all(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all at once; the first error ends the rest and is raised as it is."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _any_ended(children: list[Child]) -> None:
+    waits = [asyncio.create_task(child.process.wait()) for child in children]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

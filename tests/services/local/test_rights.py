@@ -1,0 +1,156 @@
+"""Each service's login does its job, and is refused everything else, by both brokers."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
+
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.local.definitions import generate_logins, stack_definitions
+from tests.brokers import RunningBroker
+
+Act = Callable[[AbstractChannel, str], Awaitable[object]]
+"""Something done on a channel by the client of this name."""
+
+
+def publish(exchange: str, routing_key: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        target = await channel.get_exchange(exchange, ensure=False)
+        await target.publish(aio_pika.Message(b"{}"), routing_key, mandatory=False, timeout=10)
+
+    return act
+
+
+def publish_to_default_exchange(routing_key: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        message = aio_pika.Message(b"{}")
+        await channel.default_exchange.publish(message, routing_key, mandatory=False, timeout=10)
+
+    return act
+
+
+def consume(queue: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        await (await channel.get_queue(queue, ensure=False)).get(fail=False, timeout=10)
+
+    return act
+
+
+def subscribe(exchange: str, routing_key: str) -> Act:
+    """Bind a queue of one's own; `{client}` in the key stands for one's own name."""
+
+    async def act(channel: AbstractChannel, client: str) -> None:
+        queue = await channel.declare_queue(f"carnet.{client}.x", exclusive=True, timeout=10)
+        await queue.bind(exchange, routing_key.format(client=client), timeout=10)
+
+    return act
+
+
+def bind(queue: str, exchange: str, routing_key: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        target = await channel.get_queue(queue, ensure=False)
+        await target.bind(exchange, routing_key, timeout=10)
+
+    return act
+
+
+def declare_queue(name: str) -> Act:
+    async def act(channel: AbstractChannel, client: str) -> None:
+        await channel.declare_queue(name.format(client=client), exclusive=True, timeout=10)
+
+    return act
+
+
+def declare_exchange(name: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        await channel.declare_exchange(name, "topic", durable=True, timeout=10)
+
+    return act
+
+
+def delete_queue(name: str) -> Act:
+    async def act(channel: AbstractChannel, _client: str) -> None:
+        await channel.queue_delete(name, timeout=10)
+
+    return act
+
+
+ALL = (USER_SERVICE, GATEWAY, ORDER_SERVICE)
+
+ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
+    "place": (publish("carnet.commands", "orders.place"), (GATEWAY,)),
+    "cancel": (publish("carnet.commands", "orders.cancel"), (GATEWAY,)),
+    "another command": (publish("carnet.commands", "orders.placed"), ()),
+    "a command with no key": (publish("carnet.commands", ""), ()),
+    "a longer key": (publish("carnet.commands", "orders.place.x"), ()),
+    "event": (publish("carnet.events", "orders.placed"), (ORDER_SERVICE,)),
+    "another event": (publish("carnet.events", "orders.place"), ()),
+    "ask": (publish("carnet.rpc", "users.rpc"), (GATEWAY, ORDER_SERVICE)),
+    "reply": (publish("carnet.reply", "carnet.api-gateway.x"), (USER_SERVICE, ORDER_SERVICE)),
+    "reply to nobody known": (publish("carnet.reply", "carnet.mallory.x"), ()),
+    "retry": (publish("carnet.retry", "orders.commands.retry.1s"), (ORDER_SERVICE,)),
+    "dead letter": (publish("carnet.dead", "orders.commands.dead"), (ORDER_SERVICE,)),
+    "tell trust": (publish("carnet.trust", ""), (USER_SERVICE,)),
+    "default exchange, own queue": (publish_to_default_exchange("carnet.api-gateway.x"), ()),
+    "default exchange, work": (publish_to_default_exchange("orders.commands"), ()),
+    "amq.topic": (publish("amq.topic", "orders.place"), ()),
+    "take work": (consume("orders.commands"), (ORDER_SERVICE,)),
+    "answer orders": (consume("orders.rpc"), (ORDER_SERVICE,)),
+    "answer users": (consume("users.rpc"), (USER_SERVICE,)),
+    "read dead letters": (consume("orders.commands.dead"), ()),
+    "hear trust": (subscribe("carnet.trust", ""), ALL),
+    "hear events": (subscribe("carnet.events", "orders.placed"), (GATEWAY,)),
+    "hear every event": (subscribe("carnet.events", "#"), ()),
+    "hear commands": (subscribe("carnet.commands", "orders.place"), ()),
+    "hear own replies": (
+        subscribe("carnet.reply", "carnet.{client}.x"),
+        (GATEWAY, ORDER_SERVICE),
+    ),
+    "hear every reply": (subscribe("carnet.reply", "#"), ()),
+    "rebind work": (bind("orders.commands", "carnet.events", "orders.placed"), ()),
+    "own queue": (declare_queue("carnet.{client}.x"), ALL),
+    "stolen name": (declare_queue("carnet.mallory.x"), ()),
+    "new queue": (declare_queue("orders.other"), ()),
+    "new exchange": (declare_exchange("carnet.other"), ()),
+    "delete work": (delete_queue("orders.commands"), ()),
+    "delete dead letters": (delete_queue("orders.commands.dead"), ()),
+}
+
+
+@dataclass(frozen=True)
+class Doors:
+    """How each client logs in at one broker."""
+
+    urls: Mapping[str, str]
+
+
+@pytest_asyncio.fixture
+async def doors(conformance_broker: RunningBroker, conformance_vhost: str) -> AsyncIterator[Doors]:
+    logins = {**generate_logins(), conformance_broker.operator.name: conformance_broker.operator}
+    definitions = stack_definitions(logins, conformance_vhost)
+    async with conformance_broker.management() as api:
+        (await api.post("/definitions", json=definitions)).raise_for_status()
+    yield Doors(
+        {name: conformance_broker.url(conformance_vhost, login) for name, login in logins.items()}
+    )
+
+
+@pytest.mark.parametrize("client", ALL)
+async def test_a_login_may_do_its_job_and_nothing_else(doors: Doors, client: str) -> None:
+    connection = await aio_pika.connect(doors.urls[client])
+
+    did = set()
+    for name, (act, _) in ACTS.items():
+        async with await connection.channel() as channel:
+            try:
+                await act(channel, client)
+                did.add(name)
+            except ChannelAccessRefused:
+                pass
+    await connection.close()
+
+    assert did == {name for name, (_, clients) in ACTS.items() if client in clients}
