@@ -67,14 +67,14 @@ class Request(Contract, Generic[R]):
 M = TypeVar("M", bound=BaseModel)
 
 
-def parse_body(model: type[M], body: bytes) -> M:
-    """Read `body` as the JSON of a `model`, strictly.
+def parse_body(model: type[M], body: bytes, *, limit: int = MAX_BODY) -> M:
+    """Read `body` as the JSON of a `model`, strictly; at most `limit` bytes.
 
     Raises:
         InvalidBodyError: see `Contract.from_body`.
     """
-    if len(body) > MAX_BODY:
-        raise InvalidBodyError(f"the body has {len(body)} bytes, more than {MAX_BODY}")
+    if len(body) > limit:
+        raise InvalidBodyError(f"the body has {len(body)} bytes, more than {limit}")
     try:
         body.decode("utf-8", errors="strict")
         return model.model_validate_json(body, strict=True)

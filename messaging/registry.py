@@ -1,6 +1,7 @@
 """Handlers by the type of message that they handle."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from auth.errors import Code, RefusalError
@@ -17,6 +18,9 @@ class Registry(Generic[H]):
 
     def __len__(self) -> int:
         return len(self._handlers)
+
+    def __iter__(self) -> Iterator[H]:
+        return iter(self._handlers.values())
 
     def add(self, contract: type[Contract], kind: type[Contract], handler: H, run: object) -> None:
         """Register `handler`, which runs `run` for messages of `contract`.

@@ -1,0 +1,172 @@
+"""From a request to its reply: verify, start at most once, answer in time or not at all."""
+
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from pydantic import BaseModel
+
+from auth.errors import RefusalError, TrustUnavailableError
+from auth.message import VerifiedMessage
+from auth.policy import Policy
+from auth.seal import SealClaims
+from messaging.contract import Request
+from messaging.delivery import Delivery
+from messaging.envelope import JOSE, JSON, Envelope, sealed_headers
+from messaging.errors import BrokerUnavailableError, DatabaseUnavailableError, PublishError
+from messaging.registry import Registry
+from messaging.rpc.bodies import Cipher, Reply, refused_reply, reply_route
+from messaging.rpc.caller import Caller
+from messaging.rpc.errors import INTERNAL_ERROR, UNAVAILABLE, NoRecipientKeyError, Refused
+from messaging.rpc.parts import RpcParts
+from messaging.rpc.single_use import SingleUse
+
+SHORTEST: Final = 0.001
+"""Seconds: the shortest time to live that a message can have."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHandler:
+    """What was registered for one type of request."""
+
+    contract: type[Request[Any]]
+    policy: Policy
+    run: Callable[[Any, Caller], Awaitable[BaseModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A genuine request, and why it is refused, if so."""
+
+    delivery: Delivery
+    handler: RequestHandler
+    message: VerifiedMessage
+    refusal: RefusalError | None
+
+    @property
+    def seal(self) -> SealClaims:
+        return self.message.seal
+
+
+class Answering:
+    """Answers the requests of one queue."""
+
+    def __init__(
+        self, handlers: Registry[RequestHandler], parts: RpcParts, counts: Counter[str]
+    ) -> None:
+        """`counts`: where it is counted what became of requests."""
+        self._handlers = handlers
+        self._parts = parts
+        self._cipher = Cipher(parts.trust, parts.decryption)
+        self._used = SingleUse()
+        self._counts = counts
+
+    async def answer(self, delivery: Delivery) -> None:
+        """Publish the reply, unless nobody is there to have it, or nobody who may."""
+        try:
+            asked = self._authenticate(delivery)
+        except (RefusalError, TrustUnavailableError) as error:
+            # Whoever sent it is not known to be who it says: there is nobody to answer to.
+            self._drop(error.code, delivery)
+            return
+        unanswerable = self._unanswerable(asked)
+        if unanswerable is not None:
+            self._drop(unanswerable, delivery)
+            return
+        reply = await self._answer(asked)
+        try:
+            await self._send(reply, asked)
+        except (BrokerUnavailableError, PublishError, NoRecipientKeyError) as error:
+            self._drop(error.code, delivery)
+
+    def _authenticate(self, delivery: Delivery) -> _Asked:
+        handler = self._handlers.choose(delivery.type)
+        try:
+            message = self._parts.verifier.request(
+                delivery.unverified(),
+                handler.contract.route,
+                handler.policy,
+                now=self._parts.clock(),
+            )
+        except RefusalError as refusal:
+            if refusal.authenticated is None:
+                raise
+            return _Asked(delivery, handler, refusal.authenticated, refusal)
+        return _Asked(delivery, handler, message, None)
+
+    def _unanswerable(self, asked: _Asked) -> str | None:
+        """Why a genuine request is not even started on, if so."""
+        seal, now = asked.seal, self._parts.clock()
+        if seal.exp <= now:
+            return "late"
+        if not (asked.delivery.reply_to or "").startswith(f"carnet.{seal.iss}."):
+            return "foreign_reply_to"  # nobody aims a reply at another client's queue
+        if not self._used.use(seal.iss, seal.jti, until=seal.exp, now=now):
+            return "replayed"
+        return None
+
+    async def _answer(self, asked: _Asked) -> Reply[BaseModel]:
+        try:
+            result = await self._run(asked)
+        except (Refused, RefusalError) as refusal:
+            self._counts["refused"] += 1
+            return refused_reply(refusal.code, refusal.detail)
+        except (DatabaseUnavailableError, TrustUnavailableError) as fault:
+            self._counts["failed"] += 1
+            log.warning("request_not_answerable", type=asked.seal.ty, detail=fault.detail)
+            return refused_reply(UNAVAILABLE, "the service cannot answer at present")
+        except Exception:
+            # A handler may raise anything; its text may hold what the caller must not see.
+            self._counts["failed"] += 1
+            log.exception("request_failed", type=asked.seal.ty, request_id=asked.seal.jti)
+            return refused_reply(INTERNAL_ERROR, "the service failed at this request")
+        self._counts["answered"] += 1
+        return Reply[BaseModel].model_construct({"ok"}, ok=result)
+
+    async def _run(self, asked: _Asked) -> BaseModel:
+        if asked.refusal is not None:
+            raise asked.refusal
+        contract, body = asked.handler.contract, asked.delivery.body
+        request = contract.from_body(self._cipher.decrypt(body) if contract.encrypted else body)
+        caller = Caller(asked.seal.iss, asked.message.principal, asked.seal.jti)
+        result = await asked.handler.run(request, caller)
+        if not isinstance(result, contract.reply):
+            raise TypeError(f"{contract.__name__} is answered with a {contract.reply.__name__}")
+        return result
+
+    async def _send(self, reply: Reply[BaseModel], asked: _Asked) -> None:
+        seal, encrypted = asked.seal, asked.handler.contract.encrypted
+        body = reply.to_body()
+        if encrypted:
+            body = self._cipher.encrypt(body, seal.iss)
+        route = reply_route(asked.delivery.reply_to or "", seal.ty)
+        now = self._parts.clock()
+        sealed = self._parts.sealer.reply(
+            route=route,
+            audience=seal.iss,
+            message_id=str(uuid.uuid4()),
+            body=body,
+            request_id=seal.jti,
+            now=now,
+            expires_at=seal.exp,
+        )
+        left = max(SHORTEST, seal.exp - now)
+        envelope = Envelope(
+            route=route,
+            body=body,
+            headers=sealed_headers(sealed, None),
+            content_type=JOSE if encrypted else JSON,
+            correlation_id=asked.delivery.correlation_id,
+            expiration=left,
+            persistent=False,
+        )
+        await self._parts.publisher.publish(envelope, deadline=left)
+
+    def _drop(self, why: str, delivery: Delivery) -> None:
+        self._counts[f"dropped:{why}"] += 1
+        log.warning("request_dropped", why=why, type=f"{delivery.type!r:.100}")

@@ -1,0 +1,96 @@
+"""The answering side: a list of what a service answers, and the loop that does it.
+
+    service = RpcServer(ORDERS_RPC)
+
+    @service.answers(GetOrder, requires("orders:read"))
+    async def get_order(request: GetOrder, caller: Caller) -> OrderView: ...
+
+A handler returns the contract's reply or raises `Refused`; a `RefusalError` counts as one too.
+When the database or the trust is away, the caller is told `unavailable`. What is unforeseen is
+logged here, and the caller learns no more than that.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from auth.policy import Policy
+from messaging.contract import Request
+from messaging.delivery import Delivery
+from messaging.registry import Registry
+from messaging.rpc.answering import Answering, RequestHandler
+from messaging.rpc.caller import Caller
+from messaging.rpc.parts import RpcParts
+from messaging.serving import serve
+from messaging.subscription import Subscription, shared_queue
+
+R = TypeVar("R", bound=BaseModel)
+Q = TypeVar("Q", bound=Request[Any])
+Handler = Callable[[Q, Caller], Awaitable[R]]
+
+
+class RpcServer:
+    """Handlers of requests on one queue."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._handlers: Registry[RequestHandler] = Registry()
+        self._subscription: Subscription | None = None
+        self.counts: Counter[str] = Counter()
+        """What became of requests: `answered`, `refused`, `failed`, `dropped:<why>`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the consumer is registered on a channel that lives."""
+        return self._subscription is not None and self._subscription.ready
+
+    def answers(
+        self, contract: type[Q], policy: Policy
+    ) -> Callable[[Handler[Q, R]], Handler[Q, R]]:
+        """Register the handler of a request. `policy`: `requires(...)` or an explicit `public()`.
+
+        Raises:
+            TypeError: `policy` is none, the contract no request, or the handler not async.
+            ValueError: the request has a handler already.
+        """
+        if not isinstance(policy, Policy):
+            raise TypeError(f"{contract.__name__} needs a Policy")
+
+        def register(handler: Handler[Q, R]) -> Handler[Q, R]:
+            entry = RequestHandler(contract, policy, handler)
+            self._handlers.add(contract, Request, entry, handler)
+            return handler
+
+        return register
+
+    async def run(self, parts: RpcParts, shutdown: asyncio.Event) -> None:
+        """Answer until `shutdown`, then finish what runs, give back the rest, and return.
+
+        Raises:
+            ValueError: no handler is registered, or one is for encrypted requests and `parts`
+                has no key to open them.
+        """
+        if not self._handlers:
+            raise ValueError(f"no handler is registered for {self._queue}")
+        if parts.decryption is None and any(h.contract.encrypted for h in self._handlers):
+            raise ValueError(f"requests to {self._queue} are encrypted, and there is no key")
+        answering = Answering(self._handlers, parts, self.counts)
+        self._subscription = Subscription(
+            parts.broker, shared_queue(self._queue), prefetch=parts.prefetch
+        )
+
+        async def handle(delivery: Delivery) -> None:
+            # Before it is started on: a request is answered once or not at all.
+            await delivery.ack()
+            await answering.answer(delivery)
+
+        await serve(
+            self._subscription,
+            handle,
+            concurrency=parts.concurrency,
+            drain=parts.drain,
+            shutdown=shutdown,
+        )
