@@ -1,0 +1,47 @@
+"""The gateway's HTTP app, made of its parts."""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from services.gateway.commands import KEY_HEADER
+from services.gateway.edge import Edge
+from services.gateway.handlers import install_handlers
+from services.gateway.openapi import DESCRIPTION, TAGS, describe
+from services.gateway.parts import GatewayParts
+from services.gateway.routes import discovery, events, oauth, orders, sessions
+
+
+def create_app(parts: GatewayParts) -> FastAPI:
+    """Make the app. It owns nothing: whoever made the parts ends them."""
+    app = FastAPI(
+        title="Carnet",
+        version="1",
+        summary="Orders, placed by messages in which trust travels along.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,  # they load scripts from elsewhere, which the content policy forbids
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    install_handlers(app)
+    app.add_exception_handler(oauth.OAuthError, oauth.oauth_error)
+    # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken.
+    for router in (sessions.router, oauth.router, events.router, orders.router, discovery.router):
+        app.include_router(router)
+    if parts.options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=parts.options.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "Last-Event-ID"],
+            allow_credentials=False,  # tokens travel in a header, never in a cookie
+            expose_headers=["Location", KEY_HEADER, "Retry-After", "WWW-Authenticate"],
+        )
+    app.add_middleware(  # added last: outermost
+        Edge,
+        secure=parts.options.public_url.startswith("https://"),
+        receive_deadline=parts.options.receive_deadline,
+    )
+    describe(app)
+    return app

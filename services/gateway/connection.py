@@ -1,0 +1,124 @@
+"""One HTTP connection, with bounds that the server does not have by itself.
+
+A head may have so many bytes and take so long; an answer waits so long for its reader. Without
+them a client could have a header of any length gathered, or hold a connection for ever.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.gateway import problems
+from services.gateway.problems import (
+    MEDIA_TYPE,
+    Kind,
+    ProblemError,
+    new_instance,
+    problem_response,
+    render,
+)
+
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of request line and header fields together."""
+HEAD_DEADLINE: Final = 10.0
+"""Seconds for a head to arrive, from its first byte or the connection's start."""
+READ_DEADLINE: Final = 30.0
+"""Seconds for a client to take what was sent, once the buffers between us are full."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is too large, and lets go of a client that is too slow."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._in_head = False
+        self._began = False
+        self._head_size = 0
+        self._head_timer = _Timer(HEAD_DEADLINE)
+        self._read_timer = _Timer(READ_DEADLINE)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer.start(transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_timer.stop()
+        self._read_timer.stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._began = False
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        # How much of a piece in which a head began is head is not known: it counts as nothing,
+        # and the whole head is measured once it is complete.
+        self._head_size = 0 if self._began else self._head_size + len(data)
+        if self._head_size > MAX_HEAD:
+            self._refuse(problems.HEADERS_TOO_LARGE, f"A head may have {MAX_HEAD} bytes.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._began = True
+        self._head_timer.start(self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._head_timer.stop()
+        self._in_head = False
+        lengths = (len(name) + len(value) for name, value in self.headers)
+        if len(self.url) + sum(lengths) > MAX_HEAD:
+            self.app = _head_too_large
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(problems.MALFORMED_REQUEST, msg)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Not `close`, which waits until all is sent.
+        self._read_timer.start(self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._read_timer.stop()
+        super().resume_writing()
+
+    def _refuse(self, kind: Kind, detail: str) -> None:
+        """Answer where there is no request to give to the app."""
+        document = render(ProblemError(kind, detail), new_instance())
+        head = (
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(document)}\r\n"
+            "cache-control: no-store\r\nx-content-type-options: nosniff\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(STATUS_LINE[kind.status] + head.encode() + document)
+        self.transport.close()
+
+
+class _Timer:
+    """Does something after a while, unless stopped before."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, act: Callable[[], None]) -> None:
+        """Begin to wait, where it does not yet."""
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(self._seconds, act)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+async def _head_too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    problem = ProblemError(
+        problems.HEADERS_TOO_LARGE,
+        f"A head may have {MAX_HEAD} bytes.",
+        headers={"Connection": "close"},
+    )
+    await problem_response(problem)(scope, receive, send)

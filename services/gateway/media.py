@@ -1,0 +1,31 @@
+"""The content type that a route takes: another one is refused (RFC 9110 §15.5.16)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import Request
+
+from services.gateway import problems
+from services.gateway.problems import ProblemError
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+def media_type(request: Request) -> str:
+    """The request's content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def takes(wanted: str) -> Callable[[Request], None]:
+    """A dependency that refuses a body of another type, or of none."""
+
+    def check(request: Request) -> None:
+        if media_type(request) != wanted:
+            raise ProblemError(
+                problems.UNSUPPORTED_MEDIA_TYPE,
+                f"Send the body as {wanted}.",
+                headers={"Accept": wanted},
+            )
+
+    return check

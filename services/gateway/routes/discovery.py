@@ -1,0 +1,100 @@
+"""What others need to know to trust the issuer's tokens, and whether the gateway serves."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+
+from auth.keys import ALLOWED_ALGORITHMS
+from services.gateway import problems
+from services.gateway.bearer import SCOPES
+from services.gateway.documents import problems_of
+from services.gateway.faults import RETRY_AFTER
+from services.gateway.parts import GatewayParts, parts_of
+from services.gateway.problems import ProblemError
+from services.gateway.routes.oauth import GRANTS
+
+JWK_SET: Final = "application/jwk-set+json"
+MAX_AGE: Final = 30
+"""Seconds. A key is listed at least that long before it signs, so a cached set has it."""
+CACHED: Final = {"Cache-Control": f"public, max-age={MAX_AGE}"}
+
+Parts = Annotated[GatewayParts, Depends(parts_of)]
+
+router = APIRouter()
+
+
+@router.get(
+    "/.well-known/jwks.json",
+    operation_id="jwks",
+    summary="The issuer's public keys",
+    tags=["discovery"],
+    response_class=JSONResponse,
+    responses={
+        **problems_of(),
+        200: {
+            "description": "A JWK set (RFC 7517 §5): the issuer's next, active and retired keys.",
+            "content": {JWK_SET: {"schema": {"$ref": "#/components/schemas/JwkSet"}}},
+        },
+    },
+)
+async def jwks(parts: Parts) -> JSONResponse:
+    """The keys that access tokens are signed with."""
+    return JSONResponse(parts.trust.key_set.jwks(), headers=CACHED, media_type=JWK_SET)
+
+
+@router.get(
+    "/.well-known/oauth-authorization-server",
+    operation_id="metadata",
+    summary="OAuth 2 metadata",
+    tags=["discovery"],
+    response_class=JSONResponse,
+    responses=problems_of(),
+)
+async def metadata(parts: Parts) -> JSONResponse:
+    """What the token endpoint can do (RFC 8414 §2)."""
+    url = parts.options.public_url
+    return JSONResponse(
+        {
+            "issuer": url,
+            "token_endpoint": f"{url}/oauth/token",
+            "jwks_uri": f"{url}/.well-known/jwks.json",
+            "scopes_supported": sorted(SCOPES),
+            "response_types_supported": [],
+            "grant_types_supported": list(GRANTS),
+            "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": sorted(ALLOWED_ALGORITHMS),
+        },
+        headers=CACHED,
+    )
+
+
+@router.get(
+    "/health/live",
+    operation_id="live",
+    summary="Is the process alive?",
+    tags=["health"],
+    responses=problems_of(),
+)
+async def live() -> dict[str, str]:
+    """The process turns."""
+    return {"status": "live"}
+
+
+@router.get(
+    "/health/ready",
+    operation_id="ready",
+    summary="Does it serve?",
+    tags=["health"],
+    response_class=JSONResponse,
+    responses=problems_of(problems.NOT_READY),
+)
+async def ready(parts: Parts) -> JSONResponse:
+    """Each of the gateway's checks holds, now."""
+    verdicts = {name: check() for name, check in parts.checks.items()}
+    if not all(verdicts.values()):
+        failing = ", ".join(name for name, holds in verdicts.items() if not holds)
+        raise ProblemError(
+            problems.NOT_READY, f"Not ready: {failing}.", headers=RETRY_AFTER, checks=verdicts
+        )
+    return JSONResponse({"status": "ready", "checks": verdicts})

@@ -1,0 +1,183 @@
+"""Orders: placed and cancelled by command, seen by asking the order service."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, Security
+
+from messaging.contract import Command
+from services.contracts import scopes
+from services.contracts.orders import (
+    CancelOrder,
+    GetOrder,
+    ListOrders,
+    OrderId,
+    OrderPage,
+    OrderView,
+    PlaceOrder,
+)
+from services.contracts.topology import ORDER_SERVICE
+from services.gateway import problems
+from services.gateway.bearer import caller, lacking
+from services.gateway.carnets import Caller
+from services.gateway.commands import KEY_HEADER, Commands, Wish
+from services.gateway.documents import BODY, RPC, TOKEN, Responses, problems_of
+from services.gateway.media import JSON, takes
+from services.gateway.parts import GatewayParts, parts_of
+from services.gateway.requests import NewOrder, OrderAccepted
+
+Parts = Annotated[GatewayParts, Depends(parts_of)]
+Reader = Annotated[Caller, Security(caller, scopes=[scopes.ORDERS_READ])]
+Writer = Annotated[Caller, Security(caller, scopes=[scopes.ORDERS_WRITE])]
+OrderPath = Annotated[OrderId, Path(description="The order's id.")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias=KEY_HEADER,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7E]+$",
+        description="The same key and request: the same command, however often it is sent. "
+        "Where none is sent, one is made and returned.",
+        examples=["0b9f6d1e-6f1e-4f0e-8a40-2f6f0a3f1c55"],
+    ),
+]
+
+COMMAND: Final = (*TOKEN, problems.SESSION_ENDED, *RPC, problems.STORE_UNAVAILABLE)
+ACCEPTED: Final[Responses] = {
+    202: {
+        "description": "The broker has confirmed the command.",
+        "headers": {
+            "Location": {
+                "description": "The order: there once it is placed or refused.",
+                "schema": {"type": "string"},
+            },
+            KEY_HEADER: {
+                "description": "The key to repeat the request with.",
+                "schema": {"type": "string"},
+            },
+        },
+    }
+}
+
+router = APIRouter(tags=["orders"])
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where one request hands in its command, and learns what to answer."""
+
+    commands: Commands
+    request: Request
+    response: Response
+    key: str
+
+    async def hand_in(
+        self, command: Command, writer: Caller, scopes: frozenset[str], order_id: str | None = None
+    ) -> OrderAccepted:
+        wish = Wish(
+            command=command,
+            caller=writer,
+            scopes=scopes,
+            key=self.key,
+            method=self.request.method,
+            path=self.request.url.path,
+            order_id=order_id,
+        )
+        accepted = await self.commands.accept(wish)
+        self.response.headers["Location"] = f"/v1/orders/{accepted}"
+        self.response.headers[KEY_HEADER] = self.key
+        return OrderAccepted(id=accepted)
+
+
+async def desk(request: Request, response: Response, parts: Parts, key: Key = None) -> Desk:
+    """The request's desk, with the client's idempotency key or one that is made for it."""
+    return Desk(parts.commands, request, response, key or str(uuid4()))
+
+
+@router.post(
+    "/v1/orders",
+    operation_id="placeOrder",
+    summary="Place an order",
+    status_code=202,
+    responses={**problems_of(*BODY, *COMMAND, problems.IDEMPOTENCY_KEY_REUSED), **ACCEPTED},
+    dependencies=[Depends(takes(JSON))],
+)
+async def place_order(
+    order: NewOrder, writer: Writer, desk: Annotated[Desk, Depends(desk)]
+) -> OrderAccepted:
+    """Hand the order to the order service. It is placed once, or its refusal is told."""
+    command = PlaceOrder(lines=order.lines, currency=order.currency)
+    return await desk.hand_in(command, writer, frozenset({scopes.ORDERS_WRITE}))
+
+
+@router.post(
+    "/v1/orders/{order_id}/cancel",
+    operation_id="cancelOrder",
+    summary="Cancel an order",
+    status_code=202,
+    responses={
+        **problems_of(*COMMAND, problems.INVALID_REQUEST, problems.IDEMPOTENCY_KEY_REUSED),
+        **ACCEPTED,
+    },
+)
+async def cancel_order(
+    order_id: OrderPath, writer: Writer, desk: Annotated[Desk, Depends(desk)]
+) -> OrderAccepted:
+    """Have one's own order cancelled; with `orders:write-all`, anyone's."""
+    wanted = frozenset({scopes.ORDERS_WRITE, scopes.ORDERS_WRITE_ALL}) & writer.claims.scopes
+    return await desk.hand_in(CancelOrder(order_id=order_id), writer, wanted, order_id)
+
+
+@router.get(
+    "/v1/orders",
+    operation_id="listOrders",
+    summary="List orders",
+    responses=problems_of(*TOKEN, problems.SESSION_ENDED, problems.INVALID_REQUEST, *RPC),
+)
+async def list_orders(
+    reader: Reader,
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=100, description="Orders on a page.")] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next` of the page before.")
+    ] = None,
+    everyone: Annotated[  # noqa: FBT002 - a query parameter has a name
+        bool, Query(description="Everyone's, with `orders:read-all`.")
+    ] = False,
+) -> OrderPage:
+    """One's own orders, the newest first, a page at a time."""
+    if everyone and not reader.claims.principal.has(scopes.ORDERS_READ_ALL):
+        raise lacking({scopes.ORDERS_READ_ALL})
+    return await parts.rpc.call(
+        ListOrders(limit=limit, cursor=cursor, everyone=everyone),
+        responder=ORDER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+        carnet=await _reading(parts, reader),
+    )
+
+
+@router.get(
+    "/v1/orders/{order_id}",
+    operation_id="getOrder",
+    summary="Get an order",
+    responses=problems_of(
+        *TOKEN, problems.SESSION_ENDED, problems.NOT_FOUND, problems.INVALID_REQUEST, *RPC
+    ),
+)
+async def get_order(order_id: OrderPath, reader: Reader, parts: Parts) -> OrderView:
+    """One order: one's own, or anyone's with `orders:read-all`. 404 until it is placed."""
+    return await parts.rpc.call(
+        GetOrder(order_id=order_id),
+        responder=ORDER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+        carnet=await _reading(parts, reader),
+    )
+
+
+async def _reading(parts: GatewayParts, reader: Caller) -> str:
+    wanted = frozenset({scopes.ORDERS_READ, scopes.ORDERS_READ_ALL})
+    return await parts.carnets.carnet(
+        reader, audience=ORDER_SERVICE, scopes=wanted & reader.claims.scopes
+    )

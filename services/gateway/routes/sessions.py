@@ -1,0 +1,74 @@
+"""Sessions: sign in with name and password, sign out; and the accounts that do so."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, Security
+
+from services.contracts.topology import USER_SERVICE
+from services.contracts.users import Register, Registered, SignIn, SignOut
+from services.gateway import problems
+from services.gateway.bearer import caller
+from services.gateway.carnets import Caller
+from services.gateway.documents import BODY, RPC, TOKEN, problems_of
+from services.gateway.media import JSON, takes
+from services.gateway.parts import GatewayParts, parts_of
+from services.gateway.requests import Credentials, NewAccount, TokenAnswer
+
+Parts = Annotated[GatewayParts, Depends(parts_of)]
+
+router = APIRouter(tags=["sessions"])
+
+
+@router.post(
+    "/v1/users",
+    operation_id="register",
+    summary="Register",
+    status_code=201,
+    responses=problems_of(*BODY, problems.NAME_TAKEN, problems.TOO_MANY_ATTEMPTS, *RPC),
+    dependencies=[Depends(takes(JSON))],
+)
+async def register(account: NewAccount, parts: Parts) -> Registered:
+    """Make an account. It may place, cancel and see orders of its own."""
+    return await parts.rpc.call(
+        Register(name=account.name, password=account.password),
+        responder=USER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+    )
+
+
+@router.post(
+    "/v1/sessions",
+    operation_id="signIn",
+    summary="Sign in",
+    status_code=201,
+    responses=problems_of(*BODY, problems.INVALID_CREDENTIALS, problems.TOO_MANY_ATTEMPTS, *RPC),
+    dependencies=[Depends(takes(JSON))],
+)
+async def sign_in(credentials: Credentials, parts: Parts, response: Response) -> TokenAnswer:
+    """Open a session. First party only: other clients use OAuth 2 (RFC 9700 §2.4)."""
+    tokens = await parts.rpc.call(
+        SignIn(name=credentials.name, password=credentials.password),
+        responder=USER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+    )
+    response.headers["Location"] = "/v1/sessions/current"
+    response.headers["Cache-Control"] = "no-store"
+    return TokenAnswer.of(tokens)
+
+
+@router.delete(
+    "/v1/sessions/current",
+    operation_id="signOut",
+    summary="Sign out",
+    status_code=204,
+    responses=problems_of(*TOKEN, problems.SESSION_ENDED, *RPC),
+)
+async def sign_out(caller: Annotated[Caller, Security(caller)], parts: Parts) -> None:
+    """End the session that the access token belongs to, with its refresh tokens and streams."""
+    ended = await parts.rpc.call(
+        SignOut(access_token=caller.token),
+        responder=USER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+    )
+    parts.carnets.forget(ended.sid)
+    parts.hub.end_session(ended.sid)

@@ -1,0 +1,153 @@
+"""The gateway put together: its parts on a broker and a database, and the server over them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from auth.errors import TrustUnavailableError
+from auth.trust import FixedTrust, TrustSource
+from auth.verifier import Verifier
+from messaging.broker import Broker
+from messaging.database import Database, open_database
+from messaging.events import EventParts
+from messaging.migrations import upgrade
+from messaging.publisher import Publisher
+from messaging.rpc import RpcClient
+from messaging.topology import declare
+from services.contracts.topology import GATEWAY, GATEWAY_TOPOLOGY, USER_SERVICE
+from services.contracts.users import Exchange, Exchanged
+from services.gateway.app import create_app
+from services.gateway.carnets import Carnets
+from services.gateway.commands import Commands
+from services.gateway.connection import BoundedHttpProtocol
+from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.listening import order_events
+from services.gateway.live import EventHub
+from services.gateway.parts import GatewayOptions, GatewayParts
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import MIGRATIONS
+from services.http import HttpServer
+from services.identity import Identity, load_identity, load_key_set
+
+
+async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
+    """Serve until `shutdown`; then end the streams, finish what is in flight, and close.
+
+    Raises:
+        StartError, AuthError, MessagingError: it cannot start, in one line.
+    """
+    key_set = load_key_set(settings, now=time.time())
+    identity = load_identity(GATEWAY, settings, key_set)
+    url = settings.database_url.get_secret_value()
+    await upgrade(url, MIGRATIONS)
+    database = open_database(url)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=GATEWAY)
+    try:
+        await broker.start(settings.start_deadline)
+        async with assemble(
+            identity=identity,
+            trust=FixedTrust(key_set),
+            broker=broker,
+            database=database,
+            options=settings.options(),
+            clock=time.time,
+            deadline=settings.start_deadline,
+        ) as parts:
+            http = HttpServer(
+                create_app(parts),
+                host=settings.host,
+                port=settings.port,
+                drain=settings.shutdown_deadline,
+                protocol=BoundedHttpProtocol,
+            )
+            await http.start()
+            await shutdown.wait()
+            parts.hub.close()
+            await http.stop()
+    finally:
+        await broker.close(settings.shutdown_deadline)
+        await database.close()
+
+
+@asynccontextmanager
+async def assemble(
+    *,
+    identity: Identity,
+    trust: TrustSource,
+    broker: Broker,
+    database: Database,
+    options: GatewayOptions,
+    clock: Callable[[], float],
+    deadline: float,
+) -> AsyncIterator[GatewayParts]:
+    """Make the gateway's parts and keep them running for as long as the context lasts.
+
+    deadline: seconds for the broker's objects, and for replies to be able to reach us.
+    """
+    await declare(broker, GATEWAY_TOPOLOGY, deadline=deadline)
+    publisher = Publisher(broker, client_id=identity.client_id, clock=clock)
+    verifier = Verifier(trust, audience=identity.client_id)
+    rpc = RpcClient(
+        broker,
+        publisher,
+        identity.sealer,
+        verifier,
+        trust=trust,
+        decryption=identity.decryption,
+        clock=clock,
+    )
+
+    async def exchange(request: Exchange) -> Exchanged:
+        return await rpc.call(request, responder=USER_SERVICE, deadline=options.rpc_deadline)
+
+    carnets = Carnets(exchange, clock=clock)
+    keys = IdempotencyKeys(database, clock=clock)
+    hub = EventHub()
+    events = order_events(hub)
+    heard = EventParts(broker, verifier, clock, on_registered=hub.miss)
+    commands = Commands(
+        sealer=identity.sealer,
+        publisher=publisher,
+        carnets=carnets,
+        keys=keys,
+        clock=clock,
+        deadline=options.publish_deadline,
+    )
+    ended = asyncio.Event()
+    tasks = (
+        asyncio.create_task(events.run(heard, ended), name="order events"),
+        asyncio.create_task(keys.keep_pruned(ended), name="pruning"),
+    )
+    try:
+        await rpc.start(deadline)
+        yield GatewayParts(
+            options=options,
+            clock=clock,
+            trust=trust,
+            verifier=verifier,
+            rpc=rpc,
+            carnets=carnets,
+            commands=commands,
+            hub=hub,
+            checks={
+                "broker": lambda: broker.connected,
+                "replies": lambda: rpc.ready,
+                "events": lambda: events.ready,
+                "trust": lambda: _is_fresh(trust, clock()),
+            },
+        )
+    finally:
+        hub.close()
+        ended.set()
+        await carnets.close()
+        await rpc.close()
+        await asyncio.gather(*tasks)
+
+
+def _is_fresh(trust: TrustSource, now: float) -> bool:
+    try:
+        trust.require_fresh(now)
+    except TrustUnavailableError:
+        return False
+    return True

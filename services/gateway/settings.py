@@ -1,0 +1,49 @@
+"""The settings of the gateway."""
+
+import re
+from typing import Annotated, Final, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from services.gateway.parts import GatewayOptions
+from services.settings import ServiceSettings
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?")
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway needs to know."""
+
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="Where clients reach the gateway, https://host; else http://HOST:PORT",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may call, separated by commas; none by default"
+    )
+    heartbeat: float = Field(
+        default=10, gt=0, le=60, description="Seconds between signs of life on a silent stream"
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _origins(self) -> Self:
+        if any(_ORIGIN.fullmatch(origin) is None for origin in self.cors_origins):
+            raise ValueError("an origin has the form https://host or http://host:port, never *")
+        return self
+
+    def options(self) -> GatewayOptions:
+        """What of this the app needs."""
+        return GatewayOptions(
+            public_url=self.public_url or f"http://{self.host}:{self.port}",
+            cors_origins=self.cors_origins,
+            heartbeat=self.heartbeat,
+        )

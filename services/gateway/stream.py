@@ -1,0 +1,107 @@
+"""One stream of order events: each of the user's events once, in order, over any gateway.
+
+A user's events are counted without a gap. So a stream needs to know one number, the last one
+that its client has seen: the next one is sent, a lower one was sent already, and a higher one
+means that some are missing, which the order service still has.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi.sse import ServerSentEvent
+
+from auth.errors import AuthError
+from messaging.errors import MessagingError
+from services.contracts.orders import EventsPage
+from services.gateway.faults import problem_of
+from services.gateway.live import EndReason, LiveEvent, Subscription
+
+RETRY_FETCH: Final = 2.0
+"""Seconds until what is missing is asked for again."""
+RECONNECT: Final = 2000
+"""Milliseconds that a client waits before it opens a stream that broke again."""
+UNAUTHENTICATED: Final = 401
+
+History = Callable[[int], Awaitable[EventsPage]]
+"""The user's events after a sequence number, oldest first, and the newest number there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStream:
+    """A stream that starts after the event `after`.
+
+    replay: whether to begin with what there is already.
+    expires_at: when the access token ends, and the stream with it.
+    heartbeat: seconds between two signs of life.
+    """
+
+    subscription: Subscription
+    history: History
+    clock: Callable[[], float]
+    after: int
+    replay: bool
+    expires_at: float
+    heartbeat: float
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        """What to send, until the token, the session, the client's patience or we end it."""
+        last, behind = self.after, self.replay
+        yield ServerSentEvent(comment="carnet order events", retry=RECONNECT)
+        while (reason := self._end()) is None:
+            if behind or self.subscription.take_missed():
+                page = await self._fetch(last)
+                if page is None:
+                    yield ServerSentEvent(comment="waiting for the order service")
+                    behind = True
+                    await self.subscription.pause(min(RETRY_FETCH, self._left()))
+                    continue
+                for event in _fresh(page, last):
+                    yield _sent(event)
+                    last = event.sequence
+                # An id from the future is no place to wait for: it counts as the present.
+                behind = page.latest > last and bool(page.events)
+                last = min(last, page.latest)
+                continue
+            live = await self.subscription.wait(min(self.heartbeat, self._left()))
+            if live is None:
+                yield ServerSentEvent(comment="alive")
+            elif live.sequence == last + 1:
+                yield _sent(live)
+                last = live.sequence
+            else:
+                behind = live.sequence > last
+        yield ServerSentEvent(event="end", raw_data=json.dumps({"reason": reason}))
+
+    def _end(self) -> EndReason | None:
+        if self.subscription.ended is None and self._left() <= 0:
+            return EndReason.TOKEN_EXPIRED
+        return self.subscription.ended
+
+    def _left(self) -> float:
+        return max(0.0, self.expires_at - self.clock())
+
+    async def _fetch(self, after: int) -> EventsPage | None:
+        """What is missing; None where it cannot be had now."""
+        try:
+            return await self.history(after)
+        except (MessagingError, AuthError) as error:
+            problem = problem_of(error)
+            if problem is None:
+                raise
+            if problem.status_code == UNAUTHENTICATED:
+                self.subscription.end(EndReason.SESSION_ENDED)
+            return None
+
+
+def _fresh(page: EventsPage, last: int) -> list[LiveEvent]:
+    return [
+        LiveEvent(event.sequence, event.type, event.body)
+        for event in page.events
+        if event.sequence > last
+    ]
+
+
+def _sent(event: LiveEvent) -> ServerSentEvent:
+    return ServerSentEvent(id=str(event.sequence), event=event.type, raw_data=event.body)

@@ -1,0 +1,233 @@
+"""A stream shows each of the user's events once, in order, whatever is lost on the way."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import pytest
+from fastapi.sse import ServerSentEvent
+
+from messaging.errors import BrokerUnavailableError
+from services.contracts.orders import EventsPage, OrderCancelled, RecordedEvent
+from services.gateway.live import EndReason, EventHub, LiveEvent, Subscription, TooManyStreamsError
+from services.gateway.stream import OrderStream
+
+ADA = "0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10"
+SESSION = "session-of-ada-0001"
+ORDER = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
+
+
+def recorded(sequence: int) -> RecordedEvent:
+    event = OrderCancelled(
+        order_id=ORDER, sequence=sequence, at=datetime(2026, 1, 1, tzinfo=UTC), cancelled_by=ADA
+    )
+    return RecordedEvent(sequence=sequence, type=event.route.type, body=event.to_body().decode())
+
+
+def live(sequence: int) -> LiveEvent:
+    event = recorded(sequence)
+    return LiveEvent(event.sequence, event.type, event.body)
+
+
+class Archive:
+    """The order service's memory of one user's events, and whether it can be asked."""
+
+    def __init__(self, latest: int) -> None:
+        self.latest = latest
+        self.reachable = True
+        self.asked: list[int] = []
+
+    async def __call__(self, after: int) -> EventsPage:
+        self.asked.append(after)
+        if not self.reachable:
+            raise BrokerUnavailableError("gone")
+        numbers = range(after + 1, min(self.latest, after + 3) + 1)
+        return EventsPage(events=tuple(recorded(n) for n in numbers), latest=self.latest)
+
+
+class Reader:
+    """A client that reads a stream."""
+
+    def __init__(self, stream: OrderStream) -> None:
+        self._events: AsyncIterator[ServerSentEvent] = stream.events()
+
+    async def until(self, reached: Callable[[ServerSentEvent], bool]) -> list[ServerSentEvent]:
+        read = []
+        async with asyncio.timeout(10):
+            async for event in self._events:
+                read.append(event)
+                if reached(event):
+                    return read
+        raise AssertionError(f"the stream ended before: {read}")
+
+    async def ids(self, upto: int) -> list[int]:
+        read = await self.until(lambda event: event.id == str(upto))
+        return [int(event.id) for event in read if event.id]
+
+    async def end(self) -> str:
+        *_, last = await self.until(lambda event: event.event == "end")
+        return str(json.loads(last.raw_data or "")["reason"])
+
+
+def stream(
+    subscription: Subscription,
+    archive: Archive,
+    *,
+    after: int,
+    replay: bool = False,
+    expires_at: float = 2_000,
+    heartbeat: float = 5,
+    clock: Callable[[], float] = lambda: 1_000.0,
+) -> Reader:
+    return Reader(
+        OrderStream(
+            subscription=subscription,
+            history=archive,
+            clock=clock,
+            after=after,
+            replay=replay,
+            expires_at=expires_at,
+            heartbeat=heartbeat,
+        )
+    )
+
+
+async def test_live_events_are_sent_in_order_and_once() -> None:
+    hub, archive = EventHub(), Archive(latest=0)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        for sequence in (1, 2, 2, 1, 3):
+            hub.publish(ADA, live(sequence))
+
+        assert await stream(subscription, archive, after=0).ids(3) == [1, 2, 3]
+    assert archive.asked == []
+
+
+async def test_a_gap_is_filled_from_the_order_service() -> None:
+    hub, archive = EventHub(), Archive(latest=5)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        hub.publish(ADA, live(1))
+        hub.publish(ADA, live(5))
+
+        assert await stream(subscription, archive, after=0).ids(5) == [1, 2, 3, 4, 5]
+
+
+async def test_a_resumed_stream_begins_with_what_its_client_has_not_seen() -> None:
+    hub, archive = EventHub(), Archive(latest=8)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        hub.publish(ADA, live(8))
+        hub.publish(ADA, live(9))
+
+        read = await stream(subscription, archive, after=4, replay=True).ids(9)
+
+    assert read == [5, 6, 7, 8, 9]
+
+
+async def test_an_id_from_the_future_counts_as_the_present() -> None:
+    hub, archive = EventHub(), Archive(latest=2)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, archive, after=900, replay=True)
+        hub.publish(ADA, live(3))
+
+        assert await reader.ids(3) == [3]
+
+
+async def test_what_was_sent_while_nobody_listened_is_fetched() -> None:
+    hub, archive = EventHub(), Archive(latest=2)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        hub.miss()
+
+        assert await stream(subscription, archive, after=0).ids(2) == [1, 2]
+
+
+async def test_a_stream_that_has_missed_nothing_asks_nobody() -> None:
+    hub, archive = EventHub(), Archive(latest=0)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, archive, after=0, heartbeat=0.01)
+
+        await reader.until(lambda event: event.comment == "alive")
+
+    assert archive.asked == []
+
+
+async def test_a_gap_waits_for_an_order_service_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.gateway.stream.RETRY_FETCH", 0.01)
+    hub, archive = EventHub(), Archive(latest=3)
+    archive.reachable = False
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, archive, after=0)
+        hub.publish(ADA, live(3))
+
+        await reader.until(lambda event: event.comment == "waiting for the order service")
+        archive.reachable = True
+
+        assert await reader.ids(3) == [1, 2, 3]
+
+
+async def test_it_ends_when_the_access_token_does() -> None:
+    hub = EventHub()
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, Archive(0), after=0, expires_at=999)
+
+        assert await reader.end() == EndReason.TOKEN_EXPIRED
+
+
+async def test_it_ends_when_the_access_token_does_while_it_waits() -> None:
+    hub, now = EventHub(), [1_000.0]
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(
+            subscription, Archive(0), after=0, heartbeat=0.01, clock=lambda: now[0], expires_at=1001
+        )
+        await reader.until(lambda event: event.comment == "alive")
+        now[0] = 1001.0
+
+        assert await reader.end() == EndReason.TOKEN_EXPIRED
+
+
+async def test_it_ends_with_the_session_that_opened_it_and_no_other_one() -> None:
+    hub = EventHub()
+    with hub.subscribe(ADA, SESSION) as mine, hub.subscribe(ADA, "another-session-01") as other:
+        hub.end_session(SESSION)
+
+        assert await stream(mine, Archive(0), after=0).end() == EndReason.SESSION_ENDED
+        assert other.ended is None
+
+
+async def test_a_client_that_does_not_read_is_let_go() -> None:
+    hub = EventHub(max_queued=2)
+    with hub.subscribe(ADA, SESSION) as subscription:
+        for sequence in (1, 2, 3):
+            hub.publish(ADA, live(sequence))
+
+        assert await stream(subscription, Archive(3), after=0).end() == EndReason.SLOW_CLIENT
+
+
+async def test_a_hub_that_closes_ends_the_streams_of_now_and_of_later() -> None:
+    hub = EventHub()
+    with hub.subscribe(ADA, SESSION) as before:
+        hub.close()
+        with hub.subscribe(ADA, SESSION) as after:
+            assert await stream(before, Archive(0), after=0).end() == EndReason.SHUTDOWN
+            assert await stream(after, Archive(0), after=0).end() == EndReason.SHUTDOWN
+
+
+async def test_nobody_receives_the_events_of_somebody_else() -> None:
+    hub = EventHub()
+    with hub.subscribe(ADA, SESSION) as ada, hub.subscribe("bob", "session-of-bob-0001") as bob:
+        hub.publish("bob", live(1))
+
+        assert await ada.wait(0.01) is None
+        assert await bob.wait(1) == live(1)
+
+
+async def test_one_user_has_a_bounded_number_of_streams() -> None:
+    hub = EventHub(max_streams=1)
+    with hub.subscribe(ADA, SESSION):
+        with pytest.raises(TooManyStreamsError), hub.subscribe(ADA, SESSION):
+            pass
+        with hub.subscribe("bob", "session-of-bob-0001"):
+            pass
+    with hub.subscribe(ADA, SESSION):
+        pass
