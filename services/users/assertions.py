@@ -1,0 +1,49 @@
+"""Client assertions, each good for one use."""
+
+from collections.abc import Callable
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from auth.assertion import verify_assertion
+from auth.claims import LEEWAY
+from auth.errors import RefusalError
+from auth.trust import TrustSource
+from messaging.database import Database
+from messaging.rpc import Refused
+from services.users.store import SpentAssertion
+
+
+class Assertions:
+    def __init__(self, trust: TrustSource, database: Database, clock: Callable[[], float]) -> None:
+        self._trust = trust
+        self._database = database
+        self._clock = clock
+
+    async def spend(self, unverified_assertion: str) -> str:
+        """The client that the assertion proves; the same one proves nothing again.
+
+        Raises:
+            Refused: `invalid_client`.
+            TrustUnavailableError: nothing can be judged now.
+        """
+        now = self._clock()
+        self._trust.require_fresh(now)
+        try:
+            claims = verify_assertion(unverified_assertion, self._trust.key_set, now=now)
+        except RefusalError as error:
+            raise Refused("invalid_client", f"the assertion is refused: {error.code}") from error
+        spent = SpentAssertion(client_id=claims.iss, jti=claims.jti, expires_at=claims.exp + LEEWAY)
+        try:
+            async with self._database.transaction() as work:
+                work.add(spent)
+        except IntegrityError as error:
+            raise Refused("invalid_client", "the assertion was used before") from error
+        return claims.iss
+
+    async def prune(self) -> None:
+        """Forget the assertions that are expired by more than the leeway."""
+        async with self._database.transaction() as work:
+            # One second of care: verification compares fractions, this column has none.
+            expired = SpentAssertion.expires_at < int(self._clock()) - 1
+            await work.execute(delete(SpentAssertion).where(expired))
