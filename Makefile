@@ -49,7 +49,7 @@ format: $(VENV)/.dev ## Write the code as ruff would
 
 .PHONY: secrets
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
-	@$(BIN)/python -m services.local.secrets secrets
+	@$(BIN)/python -m services.local.compose_secrets secrets
 
 .PHONY: lock
 lock: ## Lock the requirements anew (needs uv)
