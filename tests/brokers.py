@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import httpx
 import pytest
 from testcontainers.community.rabbitmq import RabbitMqContainer
 
-from services.local.definitions import operator_definitions
+from services.local.definitions import generate_logins, operator_definitions, stack_definitions
 from services.local.errors import LocalError
 from services.local.installation import find_installation
 from services.local.logins import OPERATOR, Login
@@ -33,7 +33,12 @@ class RunningBroker:
     host: str
     port: int
     management_port: int
-    operator: Login
+    logins: Mapping[str, Login]
+    """One for each service, with rights where `stack_vhost` gave them; and the operator's."""
+
+    @property
+    def operator(self) -> Login:
+        return self.logins[OPERATOR]
 
     def url(self, vhost: str, login: Login | None = None) -> str:
         """The AMQP URL of a virtual host, for the operator unless another login is given."""
@@ -60,6 +65,39 @@ class RunningBroker:
                 yield vhost
             finally:
                 (await api.delete(f"/vhosts/{quote(vhost)}")).raise_for_status()
+
+    @asynccontextmanager
+    async def stack_vhost(self) -> AsyncIterator["VhostBroker"]:
+        """A new virtual host with the topology, and each service's login with its rights."""
+        async with self.fresh_vhost() as vhost, self.management() as api:
+            definitions = stack_definitions(self.logins, vhost)
+            (await api.post("/definitions", json=definitions)).raise_for_status()
+            yield VhostBroker(self, vhost)
+
+
+@dataclass(frozen=True)
+class VhostBroker:
+    """One virtual host as the broker of a whole stack (`services.local.broker.StackBroker`)."""
+
+    broker: RunningBroker
+    vhost: str
+    process = None
+
+    @property
+    def description(self) -> str:
+        return f"{self.vhost} of the tests' {self.broker.kind}"
+
+    def url(self, login: str) -> str:
+        return self.broker.url(self.vhost, self.broker.logins[login])
+
+    async def stop(self) -> None:
+        """The fixture ends it."""
+
+    async def discard(self) -> None:
+        """Likewise."""
+
+    async def kill(self) -> None:
+        """Likewise."""
 
 
 class Brokers:
@@ -114,7 +152,8 @@ class Brokers:
         installation = find_installation()
         if installation is None or not installation.new_enough:
             raise UnavailableError("rabbitmq-server 3.10 or newer is not installed")
-        operator = Login.generate(OPERATOR)
+        logins = generate_logins()
+        operator = logins[OPERATOR]
         definitions = operator_definitions(operator)
         node = PrivateNode(installation, self._folder / "node", definitions, management=True)
         try:
@@ -122,11 +161,12 @@ class Brokers:
         except LocalError as error:
             raise UnavailableError(str(error)) from error
         self._stack.push_async_callback(node.kill)
-        return RunningBroker("private-node", LOOPBACK, node.port, node.management_port, operator)
+        return RunningBroker("private-node", LOOPBACK, node.port, node.management_port, logins)
 
     async def _start_container(self) -> RunningBroker:
         await asyncio.to_thread(require_image, RABBITMQ_IMAGE)
-        operator = Login.generate(OPERATOR)
+        logins = generate_logins()
+        operator = logins[OPERATOR]
         container = RabbitMqContainer(
             RABBITMQ_IMAGE, username=operator.name, password=operator.password
         ).with_exposed_ports(15672)
@@ -137,5 +177,5 @@ class Brokers:
             container.get_container_host_ip(),
             int(container.get_exposed_port(5672)),
             int(container.get_exposed_port(15672)),
-            operator,
+            logins,
         )

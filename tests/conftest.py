@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests import brokers as broker_kinds
 from tests import databases as database_kinds
-from tests.brokers import Brokers, RunningBroker
+from tests.brokers import Brokers, RunningBroker, VhostBroker
 from tests.databases import Postgres
 from tests.engine import UnavailableError
 
@@ -42,6 +42,13 @@ async def vhost(broker: RunningBroker) -> AsyncIterator[str]:
 async def amqp_url(broker: RunningBroker, vhost: str) -> str:
     """The URL of `vhost`, for a login that may do anything there."""
     return broker.url(vhost)
+
+
+@pytest_asyncio.fixture
+async def stack_broker(broker: RunningBroker) -> AsyncIterator[VhostBroker]:
+    """A virtual host with the topology, and each service's own login with its rights."""
+    async with broker.stack_vhost() as ready:
+        yield ready
 
 
 @pytest_asyncio.fixture(params=broker_kinds.KINDS)

@@ -1,7 +1,6 @@
 """Each service's login does its job, and is refused everything else, by both brokers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import aio_pika
 import pytest
@@ -10,8 +9,7 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
-from services.local.definitions import generate_logins, stack_definitions
-from tests.brokers import RunningBroker
+from tests.brokers import RunningBroker, VhostBroker
 
 Act = Callable[[AbstractChannel, str], Awaitable[object]]
 """Something done on a channel by the client of this name."""
@@ -121,27 +119,15 @@ ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Doors:
-    """How each client logs in at one broker."""
-
-    urls: Mapping[str, str]
-
-
 @pytest_asyncio.fixture
-async def doors(conformance_broker: RunningBroker, conformance_vhost: str) -> AsyncIterator[Doors]:
-    logins = {**generate_logins(), conformance_broker.operator.name: conformance_broker.operator}
-    definitions = stack_definitions(logins, conformance_vhost)
-    async with conformance_broker.management() as api:
-        (await api.post("/definitions", json=definitions)).raise_for_status()
-    yield Doors(
-        {name: conformance_broker.url(conformance_vhost, login) for name, login in logins.items()}
-    )
+async def doors(conformance_broker: RunningBroker) -> AsyncIterator[VhostBroker]:
+    async with conformance_broker.stack_vhost() as stack_broker:
+        yield stack_broker
 
 
 @pytest.mark.parametrize("client", ALL)
-async def test_a_login_may_do_its_job_and_nothing_else(doors: Doors, client: str) -> None:
-    connection = await aio_pika.connect(doors.urls[client])
+async def test_a_login_may_do_its_job_and_nothing_else(doors: VhostBroker, client: str) -> None:
+    connection = await aio_pika.connect(doors.url(client))
 
     did = set()
     for name, (act, _) in ACTS.items():
