@@ -28,12 +28,15 @@ def run_service(
     SIGTERM and SIGINT set `shutdown`; `serve` then drains and returns. What it cannot cope
     with ends in one line on standard error and a non-zero exit, without a stack trace.
     """
+    failure: BaseException | None = None
     try:
         settings = read_settings(kind)
         configure_logging(service=name, log_format=settings.log_format, level=settings.log_level)
         uvloop.run(_until_signalled(settings, serve))
-    except KNOWN_ERRORS as error:
-        fail(name, error)
+    except* KNOWN_ERRORS as group:
+        failure = _first(group)
+    if failure is not None:
+        fail(name, failure)
     sys.exit(0)
 
 
@@ -41,7 +44,14 @@ KNOWN_ERRORS: Final = (StartError, AuthError, MessagingError)
 """What ends a process in one clear line."""
 
 
-def fail(name: str, error: Exception) -> NoReturn:
+def _first(error: BaseException) -> BaseException:
+    """The first of the errors that ended a task group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def fail(name: str, error: BaseException) -> NoReturn:
     """Say in one line why the process ends, and end it."""
     detail = getattr(error, "detail", None) or str(error)
     one_line = " ".join(str(detail).split())

@@ -1,0 +1,95 @@
+"""`carnet demo`: the main job from beginning to end, on a stack of its own or on yours."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auth.errors import KeySetError
+from auth.keyset import TrustRoot
+from services.demo.client import ShopClient
+from services.demo.screen import Screen
+from services.demo.story import Backstage, tell
+from services.errors import StartError
+from services.local.logins import OPERATOR
+from services.local.stack import LocalStack
+
+
+def demo(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Gateway of a running stack; without it one is started and stopped."),
+    ] = None,
+    amqp_url: Annotated[
+        str | None,
+        typer.Option(envvar="CARNET_DEMO_AMQP_URL", help="Its broker, by a login that may read."),
+    ] = None,
+    state: Annotated[
+        Path, typer.Option(envvar="CARNET_STATE", help="Folder with its trust root and keys.")
+    ] = Path(".carnet"),
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File with the passphrase of the private keys.")
+    ] = None,
+) -> None:
+    """Sign in, order, watch each check, then see five forgeries bounce.
+
+    Without --url everything is started in a folder of its own, on free ports, and removed again.
+
+      carnet demo
+
+      carnet demo --url http://127.0.0.1:8000 --amqp-url amqp://operator:…@127.0.0.1 --state secrets
+    """
+    screen = Screen()
+    passphrase = passphrase_file.read_bytes().strip() if passphrase_file else None
+    if url is None:
+        asyncio.run(_on_its_own(screen))
+    elif amqp_url is None:
+        raise StartError("with --url, name the broker too: --amqp-url amqp://…")
+    else:
+        asyncio.run(_against(screen, url, amqp_url, state, passphrase))
+    screen.summary()
+
+
+async def _on_its_own(screen: Screen) -> None:
+    with tempfile.TemporaryDirectory(prefix="carnet-demo-") as folder:
+        stack = LocalStack(state=Path(folder))
+        with screen.step("Start: broker, user service, order service, gateway"):
+            await stack.start()
+            screen.passed(f"broker: {stack.broker}")
+            screen.passed(f"gateway: {stack.gateway_url}, ready, as are the other two")
+        try:
+            await _against(
+                screen, stack.gateway_url, stack.amqp_url(OPERATOR), Path(folder), passphrase=None
+            )
+        finally:
+            with screen.step("Stop: drain, acknowledge, close"):
+                await stack.stop()
+                screen.passed("everything is stopped, nothing is left behind")
+
+
+async def _against(
+    screen: Screen, url: str, amqp_url: str, state: Path, passphrase: bytes | None
+) -> None:
+    try:
+        root = TrustRoot.from_json((state / "trust-root.json").read_bytes())
+        statement = (state / "key-set.jwt").read_text(encoding="ascii")
+        key_set = root.verify(statement, now=time.time())
+    except OSError as error:
+        raise StartError(f"{error.filename}: cannot read: {error.strerror}; see --state") from error
+    except KeySetError as error:
+        raise StartError(f"{state}: {error.detail}") from error
+    async with ShopClient(url) as client:
+        await tell(
+            screen,
+            client,
+            Backstage(
+                amqp_url=amqp_url,
+                key_set=key_set,
+                keys=state / "keys",
+                passphrase=passphrase,
+            ),
+        )

@@ -1,0 +1,33 @@
+"""`carnet`: the one command, with a subject for each thing that people do."""
+
+from typing import Final
+
+import typer
+
+from services.cli import accounts, demo, migrate, serve, token, trust, up
+from services.runtime import KNOWN_ERRORS, fail
+
+app: Final = typer.Typer(
+    name="carnet",
+    help="Async, message-driven services in which trust travels with each message.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("up")(up.up)
+app.command("demo")(demo.demo)
+app.command("users")(serve.users)
+app.command("gateway")(serve.gateway)
+app.command("orders")(serve.orders)
+app.command("migrate")(migrate.migrate)
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(trust.app, name="trust")
+app.add_typer(token.app, name="token")
+
+
+def main() -> None:
+    """Run the command; what it cannot cope with is one line and a non-zero exit."""
+    try:
+        app()
+    except KNOWN_ERRORS as error:
+        fail("carnet", error)

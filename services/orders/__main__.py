@@ -1,0 +1,105 @@
+"""Wires the order service and runs it: `python -m services.orders`, `carnet orders`."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final, NoReturn
+
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
+from messaging.broker import Broker
+from messaging.consumer import ConsumerParts
+from messaging.database import open_database
+from messaging.migrations import upgrade
+from messaging.publisher import Publisher
+from messaging.relay import OutboxRelay
+from messaging.rpc import RpcParts
+from messaging.topology import declare
+from services.contracts.topology import ORDER_SERVICE, ORDERS_TOPOLOGY
+from services.http import HttpServer, health_app
+from services.identity import load_identity, load_key_set
+from services.orders.app import order_commands, order_queries
+from services.orders.queries import Queries
+from services.orders.refusals import tell_refusal
+from services.orders.settings import OrderSettings
+from services.orders.tables import MESSAGING
+from services.orders.work import OrderWork
+from services.runtime import run_service
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+
+async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
+    """Run until `shutdown`; then finish what runs, give back the rest, and close.
+
+    Raises:
+        StartError, AuthError, MessagingError: it cannot start; each says why in one line.
+    """
+    clock = time.time
+    key_set = load_key_set(settings, now=clock())
+    identity = load_identity(ORDER_SERVICE, settings, key_set)
+    trust = FixedTrust(key_set)
+    verifier = Verifier(trust, audience=ORDER_SERVICE)
+    await upgrade(settings.database_url.get_secret_value(), MIGRATIONS)
+    database = open_database(settings.database_url.get_secret_value())
+    broker = Broker(settings.amqp_url.get_secret_value(), name=ORDER_SERVICE)
+    commands, queries = order_commands(), order_queries(Queries(database))
+    health = HttpServer(
+        health_app({"commands": lambda: commands.ready, "queries": lambda: queries.ready}),
+        host=settings.host,
+        port=settings.port,
+        drain=settings.shutdown_deadline,
+    )
+    try:
+        await broker.start(settings.start_deadline)
+        await declare(broker, ORDERS_TOPOLOGY, deadline=settings.start_deadline)
+        publisher = Publisher(broker, client_id=ORDER_SERVICE)
+        relay = OutboxRelay(
+            database=database,
+            outbox=MESSAGING.outbox,
+            publisher=publisher,
+            sealer=identity.sealer,
+            clock=clock,
+        )
+        consumer_parts = ConsumerParts(
+            broker=broker,
+            publisher=publisher,
+            verifier=verifier,
+            database=database,
+            tables=MESSAGING,
+            unit_of_work=OrderWork,
+            on_refused=tell_refusal,
+            committed=relay.wake,
+            clock=clock,
+            service=ORDER_SERVICE,
+            prefetch=settings.prefetch,
+            concurrency=settings.concurrency,
+            drain=settings.shutdown_deadline,
+        )
+        rpc_parts = RpcParts(
+            broker=broker,
+            publisher=publisher,
+            sealer=identity.sealer,
+            verifier=verifier,
+            trust=trust,
+            decryption=identity.decryption,
+            clock=clock,
+        )
+        await health.start()
+        async with asyncio.TaskGroup() as running:
+            running.create_task(commands.run(consumer_parts, shutdown), name="commands")
+            running.create_task(queries.run(rpc_parts, shutdown), name="queries")
+            running.create_task(relay.run(shutdown), name="outbox relay")
+    finally:
+        await health.stop()
+        await broker.close(settings.shutdown_deadline)
+        await database.close()
+
+
+def main() -> NoReturn:
+    """Run the order service until SIGTERM or SIGINT."""
+    run_service(ORDER_SERVICE, OrderSettings, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the order service does: two commands, three queries, and who may ask for each."""
+
+from datetime import timedelta
+from typing import Final
+
+from auth.policy import at_acceptance, requires
+from messaging.consumer import CommandConsumer
+from messaging.rpc import RpcServer
+from services.contracts.orders import (
+    CancelOrder,
+    GetOrder,
+    ListOrderEvents,
+    ListOrders,
+    PlaceOrder,
+)
+from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE
+from services.contracts.topology import ORDERS_COMMANDS, ORDERS_RPC
+from services.orders.commands import cancel_order, place_order
+from services.orders.queries import Queries
+
+PATIENCE: Final = timedelta(hours=24)
+"""How long accepted work may wait: an outage of ours loses no order."""
+
+
+def order_commands() -> CommandConsumer:
+    """The order consumer. Every command is verified before its handler runs."""
+    orders = CommandConsumer(ORDERS_COMMANDS)
+    orders.handles(PlaceOrder, requires(ORDERS_WRITE), expiry=at_acceptance(PATIENCE))(place_order)
+    orders.handles(CancelOrder, requires(ORDERS_WRITE), expiry=at_acceptance(PATIENCE))(
+        cancel_order
+    )
+    return orders
+
+
+def order_queries(queries: Queries) -> RpcServer:
+    """The answers to the gateway's questions, asked with the user's own carnet."""
+    service = RpcServer(ORDERS_RPC)
+    service.answers(ListOrders, requires(ORDERS_READ))(queries.list_orders)
+    service.answers(GetOrder, requires(ORDERS_READ))(queries.get_order)
+    service.answers(ListOrderEvents, requires(ORDERS_READ))(queries.list_events)
+    return service

@@ -1,0 +1,13 @@
+"""The settings of the order service."""
+
+from pydantic import Field
+
+from messaging.consumer_parts import CONCURRENCY, PREFETCH
+from services.settings import ServiceSettings
+
+
+class OrderSettings(ServiceSettings):
+    """What the order service needs to know."""
+
+    prefetch: int = Field(default=PREFETCH, ge=1, le=10_000, description="Deliveries held ahead")
+    concurrency: int = Field(default=CONCURRENCY, ge=1, le=1000, description="Handlers at once")
