@@ -121,6 +121,9 @@ class Subscription:
                 self._on_lost()
                 with suppress(BrokerUnavailableError):
                     await _in_time(registration.close())
+                # A queue that is being deleted makes the broker close the whole connection on
+                # who comes back too soon.
+                await backoff.pause(shutdown)
         self._ended = True
         self._deliveries.put_nowait(None)
         if self.registration is not None:

@@ -1,0 +1,42 @@
+"""A connected broker with the market's topology, and plain access beside it."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from messaging.broker import Broker
+from messaging.publisher import Publisher
+from messaging.topology import declare
+from tests.messaging.market import GATEWAY, TOPOLOGY
+from tests.messaging.raw import WAIT, Raw, raw_channel
+from tests.messaging.wire import Wire, wire_to
+
+
+@pytest_asyncio.fixture
+async def wire(amqp_url: str) -> AsyncIterator[Wire]:
+    """The way that everything but `raw` takes to the broker."""
+    async with wire_to(amqp_url) as wire:
+        yield wire
+
+
+@pytest_asyncio.fixture
+async def link(wire: Wire) -> AsyncIterator[Broker]:
+    """A started broker, with the market's topology declared."""
+    broker = Broker(wire.url, name="test")
+    await broker.start(WAIT)
+    await declare(broker, TOPOLOGY, deadline=WAIT)
+    yield broker
+    await broker.close(WAIT)
+
+
+@pytest_asyncio.fixture
+async def publisher(link: Broker) -> Publisher:
+    return Publisher(link, client_id=GATEWAY)
+
+
+@pytest_asyncio.fixture
+async def raw(amqp_url: str, link: Broker) -> AsyncIterator[Raw]:
+    """Plain access to the broker, once the topology is there."""
+    del link
+    async with raw_channel(amqp_url) as raw:
+        yield raw

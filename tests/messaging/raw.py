@@ -1,0 +1,77 @@
+"""The broker as anybody may use it: publishes and reads messages past everything that we wrote."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+WAIT: Final = 20.0
+"""Seconds within which what a test waits for must come."""
+
+
+class Raw:
+    """One plain channel."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self.channel = channel
+
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        **properties: Any,
+    ) -> None:
+        message = aio_pika.Message(
+            body,
+            headers=dict(headers or {}),
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            **properties,
+        )
+        target = await self.channel.get_exchange(exchange, ensure=False)
+        await target.publish(message, routing_key, timeout=WAIT)
+
+    async def next(self, queue: str, within: float = WAIT) -> AbstractIncomingMessage:
+        """The next message of a queue, taken off it."""
+        arrived: asyncio.Future[AbstractIncomingMessage] = asyncio.Future()
+
+        async def take(message: AbstractIncomingMessage) -> None:
+            if not arrived.done():
+                arrived.set_result(message)
+
+        await self.channel.set_qos(prefetch_count=1)
+        source = await self.channel.get_queue(queue, ensure=False)
+        tag = await source.consume(take)
+        try:
+            async with asyncio.timeout(within):
+                message = await arrived
+        finally:
+            await source.cancel(tag)
+        await message.ack()
+        return message
+
+    async def count(self, queue: str) -> int:
+        """Messages that lie ready in a queue."""
+        source = await self.channel.declare_queue(queue, passive=True)
+        return source.declaration_result.message_count or 0
+
+    async def listen(self, exchange: str, routing_key: str) -> str:
+        """The name of a queue that from now on receives what is published there."""
+        queue = await self.channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, routing_key)
+        return queue.name
+
+
+@asynccontextmanager
+async def raw_channel(url: str) -> AsyncIterator[Raw]:
+    """A plain connection with one channel."""
+    connection = await aio_pika.connect(url, timeout=WAIT)
+    try:
+        yield Raw(await connection.channel())
+    finally:
+        await connection.close()
