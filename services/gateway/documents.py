@@ -76,6 +76,22 @@ def problems_of(*kinds: Kind) -> Responses:
     return documented
 
 
+def answer(
+    status: int, description: str, example: object, *, headers: Mapping[str, str] | None = None
+) -> Responses:
+    """Document an answer where all is well. `headers`: what each one says."""
+    documented: dict[str, Any] = {
+        "description": description,
+        "content": {"application/json": {"example": example}},
+    }
+    if headers:
+        documented["headers"] = {
+            name: {"description": says, "schema": {"type": "string"}}
+            for name, says in headers.items()
+        }
+    return {status: documented}
+
+
 def _description(status: int, kinds: tuple[Kind, ...]) -> str:
     return (
         "; ".join(dict.fromkeys(f"{kind.title}" for kind in kinds if kind.status == status)) + "."

@@ -11,6 +11,9 @@ DESCRIPTION: Final = """\
 Commands are answered with 202 once the broker holds them, and with a problem document (RFC 9457)
 that says how to go on where that is not known. A command that is sent again with the same
 `Idempotency-Key` is the same command.
+
+Besides what each operation documents, the server answers 431 to header fields of more than 16 KiB,
+and 400 to what is not HTTP.
 """
 
 TAGS: Final = [
@@ -72,4 +75,11 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     schemas |= problem.pop("$defs")
     schemas |= {"Problem": problem, "JwkSet": _JWK_SET, "OAuthError": _OAUTH_ERROR}
+    # FastAPI describes streams in words of OpenAPI 3.2, which few tools know yet.
+    stream = document["paths"]["/v1/orders/events"]["get"]["responses"]["200"]["content"]
+    del stream["text/event-stream"]["itemSchema"]
+    stream["text/event-stream"]["schema"] = {"type": "string"}
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"] = dict(sorted(operation["responses"].items()))
     return document

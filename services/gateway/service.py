@@ -115,34 +115,32 @@ async def assemble(
         deadline=options.publish_deadline,
     )
     ended = asyncio.Event()
-    tasks = (
-        asyncio.create_task(events.run(heard, ended), name="order events"),
-        asyncio.create_task(keys.keep_pruned(ended), name="pruning"),
-    )
-    try:
-        await rpc.start(deadline)
-        yield GatewayParts(
-            options=options,
-            clock=clock,
-            trust=trust,
-            verifier=verifier,
-            rpc=rpc,
-            carnets=carnets,
-            commands=commands,
-            hub=hub,
-            checks={
-                "broker": lambda: broker.connected,
-                "replies": lambda: rpc.ready,
-                "events": lambda: events.ready,
-                "trust": lambda: _is_fresh(trust, clock()),
-            },
-        )
-    finally:
-        hub.close()
-        ended.set()
-        await carnets.close()
-        await rpc.close()
-        await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as running:
+        running.create_task(events.run(heard, ended), name="order events")
+        running.create_task(keys.keep_pruned(ended), name="pruning")
+        try:
+            await rpc.start(deadline)
+            yield GatewayParts(
+                options=options,
+                clock=clock,
+                trust=trust,
+                verifier=verifier,
+                rpc=rpc,
+                carnets=carnets,
+                commands=commands,
+                hub=hub,
+                checks={
+                    "broker": lambda: broker.connected,
+                    "replies": lambda: rpc.ready,
+                    "events": lambda: events.ready,
+                    "trust": lambda: _is_fresh(trust, clock()),
+                },
+            )
+        finally:
+            hub.close()
+            ended.set()
+            await carnets.close()
+            await rpc.close()
 
 
 def _is_fresh(trust: TrustSource, now: float) -> bool:

@@ -1,14 +1,15 @@
 """What others need to know to trust the issuer's tokens, and whether the gateway serves."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from auth.keys import ALLOWED_ALGORITHMS
-from services.gateway import problems
+from services.gateway import examples, problems
 from services.gateway.bearer import SCOPES
-from services.gateway.documents import problems_of
+from services.gateway.documents import answer, problems_of
 from services.gateway.faults import RETRY_AFTER
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
@@ -24,6 +25,42 @@ Parts = Annotated[GatewayParts, Depends(parts_of)]
 router = APIRouter()
 
 
+class Metadata(BaseModel):
+    """An authorization server's metadata (RFC 8414 §2)."""
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+    scopes_supported: list[str]
+    response_types_supported: list[str] = Field(
+        description="None: there is no authorization endpoint, whose answers they would be."
+    )
+    grant_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    token_endpoint_auth_signing_alg_values_supported: list[str]
+
+
+class Health(BaseModel):
+    """That all is well; each of the checks holds."""
+
+    status: str
+    checks: dict[str, bool] = Field(default_factory=dict)
+
+
+def of_server(url: str) -> dict[str, Any]:
+    """The metadata of the gateway that is reached at `url`."""
+    return {
+        "issuer": url,
+        "token_endpoint": f"{url}/oauth/token",
+        "jwks_uri": f"{url}/.well-known/jwks.json",
+        "scopes_supported": sorted(SCOPES),
+        "response_types_supported": [],
+        "grant_types_supported": list(GRANTS),
+        "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": sorted(ALLOWED_ALGORITHMS),
+    }
+
+
 @router.get(
     "/.well-known/jwks.json",
     operation_id="jwks",
@@ -34,7 +71,12 @@ router = APIRouter()
         **problems_of(),
         200: {
             "description": "A JWK set (RFC 7517 §5): the issuer's next, active and retired keys.",
-            "content": {JWK_SET: {"schema": {"$ref": "#/components/schemas/JwkSet"}}},
+            "content": {
+                JWK_SET: {
+                    "schema": {"$ref": "#/components/schemas/JwkSet"},
+                    "example": examples.JWK_SET,
+                }
+            },
         },
     },
 )
@@ -48,25 +90,15 @@ async def jwks(parts: Parts) -> JSONResponse:
     operation_id="metadata",
     summary="OAuth 2 metadata",
     tags=["discovery"],
-    response_class=JSONResponse,
-    responses=problems_of(),
+    responses={
+        **answer(200, "The metadata.", of_server("https://carnet.example")),
+        **problems_of(),
+    },
 )
-async def metadata(parts: Parts) -> JSONResponse:
+async def metadata(parts: Parts, response: Response) -> Metadata:
     """What the token endpoint can do (RFC 8414 §2)."""
-    url = parts.options.public_url
-    return JSONResponse(
-        {
-            "issuer": url,
-            "token_endpoint": f"{url}/oauth/token",
-            "jwks_uri": f"{url}/.well-known/jwks.json",
-            "scopes_supported": sorted(SCOPES),
-            "response_types_supported": [],
-            "grant_types_supported": list(GRANTS),
-            "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
-            "token_endpoint_auth_signing_alg_values_supported": sorted(ALLOWED_ALGORITHMS),
-        },
-        headers=CACHED,
-    )
+    response.headers.update(CACHED)
+    return Metadata.model_validate(of_server(parts.options.public_url))
 
 
 @router.get(
@@ -74,11 +106,11 @@ async def metadata(parts: Parts) -> JSONResponse:
     operation_id="live",
     summary="Is the process alive?",
     tags=["health"],
-    responses=problems_of(),
+    responses={**answer(200, "It is.", {"status": "live", "checks": {}}), **problems_of()},
 )
-async def live() -> dict[str, str]:
+async def live() -> Health:
     """The process turns."""
-    return {"status": "live"}
+    return Health(status="live")
 
 
 @router.get(
@@ -86,10 +118,12 @@ async def live() -> dict[str, str]:
     operation_id="ready",
     summary="Does it serve?",
     tags=["health"],
-    response_class=JSONResponse,
-    responses=problems_of(problems.NOT_READY),
+    responses={
+        **answer(200, "It does.", {"status": "ready", "checks": {"broker": True}}),
+        **problems_of(problems.NOT_READY),
+    },
 )
-async def ready(parts: Parts) -> JSONResponse:
+async def ready(parts: Parts) -> Health:
     """Each of the gateway's checks holds, now."""
     verdicts = {name: check() for name, check in parts.checks.items()}
     if not all(verdicts.values()):
@@ -97,4 +131,4 @@ async def ready(parts: Parts) -> JSONResponse:
         raise ProblemError(
             problems.NOT_READY, f"Not ready: {failing}.", headers=RETRY_AFTER, checks=verdicts
         )
-    return JSONResponse({"status": "ready", "checks": verdicts})
+    return Health(status="ready", checks=verdicts)

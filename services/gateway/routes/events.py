@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from services.contracts import scopes
 from services.contracts.orders import EventsPage, ListOrderEvents
 from services.contracts.topology import ORDER_SERVICE
-from services.gateway import problems
+from services.gateway import examples, problems
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.documents import RPC, TOKEN, Responses, problems_of
@@ -19,16 +19,6 @@ from services.gateway.problems import ProblemError
 from services.gateway.stream import OrderStream
 
 PAGE: Final = 100
-EXAMPLE: Final = """retry: 2000
-
-event: orders.placed.v1
-data: {"order_id":"7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11","sequence":1,...}
-id: 1
-
-event: end
-data: {"reason": "token_expired"}
-"""
-
 _SEQUENCE: Final = r"^[0-9]{1,15}$"
 _DOCUMENTED: Final[Responses] = {
     **problems_of(
@@ -38,7 +28,7 @@ _DOCUMENTED: Final[Responses] = {
         "description": "Events in order, each once: `id` counts the user's events without a gap, "
         "`event` is the type, `data` the event as JSON. Comments are signs of life. The last one "
         "is `end`, with its `reason`: token_expired, session_ended, slow_client, shutdown.",
-        "content": {"text/event-stream": {"example": EXAMPLE}},
+        "content": {"text/event-stream": {"example": examples.EVENTS}},
     },
 }
 

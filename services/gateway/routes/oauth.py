@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from messaging.rpc import RpcRefusedError
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import ClientCredentials, Refresh, Tokens
-from services.gateway import problems
-from services.gateway.documents import RPC, problems_of
+from services.gateway import examples, problems
+from services.gateway.documents import RPC, answer, problems_of
 from services.gateway.faults import CHALLENGE, quotable, refused
 from services.gateway.media import FORM, media_type
 from services.gateway.parts import GatewayParts, parts_of
@@ -102,6 +102,7 @@ _REQUEST_BODY: Final = {
     summary="Token",
     response_model=TokenAnswer,
     responses={
+        **answer(200, "Tokens.", examples.TOKENS),
         **problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC),
         400: {
             "description": "The request or the grant is not valid (RFC 6749 §5.2).",

@@ -18,11 +18,11 @@ from services.contracts.orders import (
     PlaceOrder,
 )
 from services.contracts.topology import ORDER_SERVICE
-from services.gateway import problems
+from services.gateway import examples, problems
 from services.gateway.bearer import caller, lacking
 from services.gateway.carnets import Caller
 from services.gateway.commands import KEY_HEADER, Commands, Wish
-from services.gateway.documents import BODY, RPC, TOKEN, Responses, problems_of
+from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
 from services.gateway.media import JSON, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import NewOrder, OrderAccepted
@@ -45,21 +45,15 @@ Key = Annotated[
 ]
 
 COMMAND: Final = (*TOKEN, problems.SESSION_ENDED, *RPC, problems.STORE_UNAVAILABLE)
-ACCEPTED: Final[Responses] = {
-    202: {
-        "description": "The broker has confirmed the command.",
-        "headers": {
-            "Location": {
-                "description": "The order: there once it is placed or refused.",
-                "schema": {"type": "string"},
-            },
-            KEY_HEADER: {
-                "description": "The key to repeat the request with.",
-                "schema": {"type": "string"},
-            },
-        },
-    }
-}
+ACCEPTED: Final = answer(
+    202,
+    "The broker has confirmed the command.",
+    examples.ORDER_ACCEPTED,
+    headers={
+        "Location": "The order: there once it is placed or refused.",
+        KEY_HEADER: "The key to repeat the request with.",
+    },
+)
 
 router = APIRouter(tags=["orders"])
 
@@ -134,7 +128,10 @@ async def cancel_order(
     "/v1/orders",
     operation_id="listOrders",
     summary="List orders",
-    responses=problems_of(*TOKEN, problems.SESSION_ENDED, problems.INVALID_REQUEST, *RPC),
+    responses={
+        **answer(200, "A page of orders.", examples.ORDERS),
+        **problems_of(*TOKEN, problems.SESSION_ENDED, problems.INVALID_REQUEST, *RPC),
+    },
 )
 async def list_orders(
     reader: Reader,
@@ -162,9 +159,12 @@ async def list_orders(
     "/v1/orders/{order_id}",
     operation_id="getOrder",
     summary="Get an order",
-    responses=problems_of(
-        *TOKEN, problems.SESSION_ENDED, problems.NOT_FOUND, problems.INVALID_REQUEST, *RPC
-    ),
+    responses={
+        **answer(200, "The order.", examples.ORDER),
+        **problems_of(
+            *TOKEN, problems.SESSION_ENDED, problems.NOT_FOUND, problems.INVALID_REQUEST, *RPC
+        ),
+    },
 )
 async def get_order(order_id: OrderPath, reader: Reader, parts: Parts) -> OrderView:
     """One order: one's own, or anyone's with `orders:read-all`. 404 until it is placed."""

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Response, Security
 
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import Register, Registered, SignIn, SignOut
-from services.gateway import problems
+from services.gateway import examples, problems
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
-from services.gateway.documents import BODY, RPC, TOKEN, problems_of
+from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
 from services.gateway.media import JSON, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import Credentials, NewAccount, TokenAnswer
@@ -24,7 +24,10 @@ router = APIRouter(tags=["sessions"])
     operation_id="register",
     summary="Register",
     status_code=201,
-    responses=problems_of(*BODY, problems.NAME_TAKEN, problems.TOO_MANY_ATTEMPTS, *RPC),
+    responses={
+        **answer(201, "The account.", examples.REGISTERED),
+        **problems_of(*BODY, problems.NAME_TAKEN, problems.TOO_MANY_ATTEMPTS, *RPC),
+    },
     dependencies=[Depends(takes(JSON))],
 )
 async def register(account: NewAccount, parts: Parts) -> Registered:
@@ -41,7 +44,13 @@ async def register(account: NewAccount, parts: Parts) -> Registered:
     operation_id="signIn",
     summary="Sign in",
     status_code=201,
-    responses=problems_of(*BODY, problems.INVALID_CREDENTIALS, problems.TOO_MANY_ATTEMPTS, *RPC),
+    response_model_exclude_none=True,
+    responses={
+        **answer(
+            201, "The session's tokens.", examples.TOKENS, headers={"Location": "The session."}
+        ),
+        **problems_of(*BODY, problems.INVALID_CREDENTIALS, problems.TOO_MANY_ATTEMPTS, *RPC),
+    },
     dependencies=[Depends(takes(JSON))],
 )
 async def sign_in(credentials: Credentials, parts: Parts, response: Response) -> TokenAnswer:
@@ -52,7 +61,6 @@ async def sign_in(credentials: Credentials, parts: Parts, response: Response) ->
         deadline=parts.options.rpc_deadline,
     )
     response.headers["Location"] = "/v1/sessions/current"
-    response.headers["Cache-Control"] = "no-store"
     return TokenAnswer.of(tokens)
 
 

@@ -1,0 +1,59 @@
+"""What an answer looks like where all is well: the examples of the OpenAPI document."""
+
+from typing import Final
+
+ORDER_ID: Final = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
+SUBJECT: Final = "0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10"
+
+REGISTERED: Final = {"sub": SUBJECT, "name": "ada", "roles": ["customer"]}
+
+TOKENS: Final = {
+    "access_token": "eyJhbGciOiJFUzI1NiIsImtpZCI6…",
+    "token_type": "Bearer",
+    "expires_in": 900,
+    "scope": "orders:read orders:write",
+    "refresh_token": "vF9dQ0c4b2…",
+}
+
+ORDER_ACCEPTED: Final = {"id": ORDER_ID, "state": "accepted"}
+
+ORDER: Final = {
+    "id": ORDER_ID,
+    "state": "placed",
+    "lines": [{"sku": "tea-earl-grey", "quantity": 2, "unit_price": "4.20"}],
+    "currency": "EUR",
+    "total": "8.40",
+    "placed_by": SUBJECT,
+    "placed_through": ["api-gateway"],
+    "placed_at": "2026-03-02T09:30:00Z",
+    "changed_at": "2026-03-02T09:30:00Z",
+    "refusal": None,
+}
+
+ORDERS: Final = {"orders": [ORDER], "next": None}
+
+EVENTS: Final = """\
+retry: 2000
+
+event: orders.placed.v1
+data: {"order_id":"7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11","sequence":1,"at":"2026-03-02T09:30:00Z",\
+"lines":[{"sku":"tea-earl-grey","quantity":2,"unit_price":"4.20"}],"currency":"EUR","total":"8.40"}
+id: 1
+
+event: end
+data: {"reason":"token_expired"}
+"""
+
+JWK_SET: Final = {
+    "keys": [
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
+            "alg": "ES256",
+            "use": "sig",
+        }
+    ]
+}

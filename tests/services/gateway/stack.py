@@ -1,0 +1,178 @@
+"""The three services in this process, on a real broker: what a client of the gateway meets."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from auth.keys import SigningKey
+from auth.keyset import KeySet
+from auth.tokens import Issuer
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.gateway.service import serve as serve_gateway
+from services.gateway.settings import GatewaySettings
+from services.identity import load_key_set
+from services.local.ports import LOOPBACK, free_ports
+from services.local.trust import make_local_trust
+from services.orders.__main__ import serve as serve_orders
+from services.orders.settings import OrderSettings
+from services.settings import ServiceSettings
+from services.users.__main__ import serve as serve_users
+from services.users.settings import UserSettings
+from services.users.signing import load_issuer
+
+PATIENCE = 30.0
+PASSWORD = "correct horse battery staple"
+TEA = {
+    "lines": [{"sku": "tea-earl-grey", "quantity": 2, "unit_price": "4.20"}],
+    "currency": "EUR",
+}
+
+Serve = Callable[[Any, asyncio.Event], Coroutine[None, None, None]]
+
+SERVICES: dict[str, tuple[type[ServiceSettings], Serve]] = {
+    USER_SERVICE: (UserSettings, serve_users),
+    ORDER_SERVICE: (OrderSettings, serve_orders),
+    GATEWAY: (GatewaySettings, serve_gateway),
+}
+
+
+@dataclass
+class Process:
+    """A service that runs, and how it is told to stop."""
+
+    url: str
+    shutdown: asyncio.Event
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self.shutdown.set()
+        async with asyncio.timeout(PATIENCE):
+            await self.task
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(base_url=self.url) as client:
+            while not self.task.done():
+                try:
+                    if (await client.get("/health/ready")).is_success:
+                        return
+                except httpx.TransportError:
+                    continue
+        await self.task
+        raise AssertionError("the service has ended")
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who has signed in, with a client that carries the access token."""
+
+    sub: str
+    name: str
+    tokens: dict[str, Any]
+    http: httpx.AsyncClient
+
+    async def place(self, order: dict[str, Any] = TEA, key: str | None = None) -> httpx.Response:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.http.post("/v1/orders", json=order, headers=headers)
+
+    async def order(self, order_id: str) -> dict[str, Any]:
+        """The order once it is there."""
+        async with asyncio.timeout(PATIENCE):
+            while (answer := await self.http.get(f"/v1/orders/{order_id}")).status_code == 404:
+                pass
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@dataclass
+class Stack:
+    """The services of one virtual host, each started and stopped by its client id."""
+
+    folder: Path
+    amqp_url: Callable[[str], str]
+    gateway_settings: dict[str, Any] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports[GATEWAY]}"
+
+    async def start(self, *client_ids: str) -> None:
+        for client_id in client_ids:
+            kind, serve = SERVICES[client_id]
+            settings = self.settings(kind, client_id)
+            shutdown = asyncio.Event()
+            task = asyncio.create_task(serve(settings, shutdown), name=client_id)
+            url = f"http://{LOOPBACK}:{settings.port}"
+            self.processes[client_id] = Process(url, shutdown, task)
+            # One after the other: Alembic knows one migration at a time in a process.
+            await self.processes[client_id].ready()
+
+    async def stop(self, *client_ids: str) -> None:
+        for client_id in client_ids:
+            await self.processes.pop(client_id).stop()
+
+    def settings(self, kind: type[ServiceSettings], client_id: str) -> ServiceSettings:
+        port = self.ports.setdefault(client_id, free_ports(1)[0])
+        more = self.gateway_settings if client_id == GATEWAY else {}
+        return kind.model_validate(
+            {
+                "amqp_url": self.amqp_url(client_id),
+                "trust_root": self.folder / "trust-root.json",
+                "key_set": self.folder / "key-set.jwt",
+                "keys": self.folder / "keys" / client_id,
+                "database_url": f"sqlite+aiosqlite:///{self.folder / client_id}.db",
+                "port": port,
+                "shutdown_deadline": 5,
+                **more,
+            }
+        )
+
+    def key_set(self, now: float) -> KeySet:
+        return load_key_set(self.settings(ServiceSettings, GATEWAY), now=now)
+
+    def issuer(self, now: float) -> Issuer:
+        """The issuer itself, for tokens that it would never give."""
+        folder = self.folder / "keys" / USER_SERVICE / "issuer"
+        return load_issuer(folder, self.key_set(now), None)
+
+    def seal_key(self, client_id: str) -> SigningKey:
+        return SigningKey.load(self.folder / "keys" / client_id / "seal.pem")
+
+    @asynccontextmanager
+    async def user(self, name: str | None = None) -> AsyncIterator[User]:
+        """A new user who has registered and signed in."""
+        name = name or f"user-{uuid.uuid4().hex[:12]}"
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as http:
+            credentials = {"name": name, "password": PASSWORD}
+            registered = (await http.post("/v1/users", json=credentials)).raise_for_status()
+            signed_in = (await http.post("/v1/sessions", json=credentials)).raise_for_status()
+            tokens = signed_in.json()
+            http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+            yield User(registered.json()["sub"], name, tokens, http)
+
+
+@asynccontextmanager
+async def open_stack(
+    folder: Path, amqp_url: Callable[[str], str], *client_ids: str, **gateway_settings: Any
+) -> AsyncIterator[Stack]:
+    """The named services, all three where none is named; stopped in the reverse order."""
+    make_local_trust(folder)
+    stack = Stack(folder, amqp_url, gateway_settings)
+    try:
+        await stack.start(*(client_ids or SERVICES))
+        yield stack
+    finally:
+        await stack.stop(*reversed(list(stack.processes)))
+
+
+async def within_patience(step: Awaitable[Any]) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return await step
