@@ -25,9 +25,19 @@ from auth.strict import decode_base64url, parse_json_object
 
 ALGORITHM: Final = "ECDH-ES"
 CONTENT: Final = "A256GCM"
+MAX_CIPHERTEXT: Final = 512 * 1024
+"""Largest ciphertext that is opened, in characters: a body of 256 KiB, or a key set statement."""
+
 _HEADER: Final = frozenset({"alg", "enc", "kid", "epk"})
 _EPK: Final = frozenset({"crv", "kty", "x", "y"})
 _PARTS: Final = 5
+
+
+class _Registry(jwe.JWERegistry):
+    max_ciphertext_length = MAX_CIPHERTEXT  # the library's own is 64 KiB
+
+
+_REGISTRY: Final = _Registry(algorithms=[ALGORITHM, CONTENT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ class DecryptionKey:
             text = unverified_jwe.decode("ascii")
             header, encrypted_key, *_ = parts = [decode_base64url(p) for p in text.split(".")]
             self._check_form(parse_json_object(header), encrypted_key, len(parts))
-            opened = jwe.decrypt_compact(text, self._jwe_key, algorithms=[ALGORITHM, CONTENT])
+            opened = jwe.decrypt_compact(text, self._jwe_key, registry=_REGISTRY)
         except (ValueError, JoseError, KeySetError) as error:
             raise MalformedTokenError(
                 Code.MALFORMED_TOKEN, "the body cannot be opened with our key"

@@ -64,7 +64,8 @@ class Accounts:
         An unknown name, a wrong password and a disabled account cost the same time.
         """
         account = await self.find(name)
-        genuine = await self._passwords.verify(account and account.password_hash, password)
+        stored = None if account is None else account.password_hash
+        genuine = await self._passwords.verify(stored, password)
         if account is None or not genuine or not account.enabled:
             return None
         if needs_rehash(account.password_hash):

@@ -48,7 +48,7 @@ class Handlers:
 
     async def sign_in(self, request: SignIn, caller: Caller) -> Tokens:
         account = await self.accounts.authenticate(request.name, request.password)
-        opened = account and await self.sessions.open(account, caller.client)
+        opened = None if account is None else await self.sessions.open(account, caller.client)
         if opened is None:
             raise Refused("invalid_credentials", "name or password is wrong")
         return self._tokens(opened)

@@ -20,10 +20,8 @@ async def prune(sessions: Sessions, assertions: Assertions, shutdown: asyncio.Ev
     """Prune now and every hour, until `shutdown`."""
     while not shutdown.is_set():
         try:
-            pruned = await sessions.prune()
+            await sessions.prune()
             await assertions.prune()
         except DatabaseUnavailableError as error:
             log.warning("pruning_waits", code=error.code, detail=error.detail)
-        else:
-            log.info("pruned", sessions=pruned)
         await first_of(shutdown, timeout=EVERY)

@@ -140,7 +140,7 @@ async def test_two_clients_may_use_the_same_id(users: Users) -> None:
     ids=str,
 )
 async def test_an_assertion_with_another_claim_proves_nothing(
-    users: Users, changed: dict[str, object]
+    users: Users, changed: dict[str, Any]
 ) -> None:
     assert await refusal_of(users, assertion(users, **changed)) == "invalid_client"
 

@@ -1,5 +1,7 @@
 """Token exchange: a carnet is never more than its access token, and not for everybody."""
 
+from typing import Any
+
 import pytest
 
 from auth.errors import TrustUnavailableError
@@ -41,7 +43,7 @@ def signed_anew(
     *,
     typ: str = ACCESS_TOKEN,
     key: SigningKey | None = None,
-    **changed: object,
+    **changed: Any,
 ) -> str:
     """The token with other claims, genuinely signed by the issuer."""
     claims = {**claims_of(token).model_dump(exclude_none=True), **changed}
@@ -199,7 +201,7 @@ async def test_a_carnet_is_not_exchanged_for_another(users: Users) -> None:
     ids=str,
 )
 async def test_an_access_token_with_another_claim_is_refused(
-    users: Users, changed: dict[str, object]
+    users: Users, changed: dict[str, Any]
 ) -> None:
     access = (await users.sign_in()).access_token
 

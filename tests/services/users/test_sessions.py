@@ -235,7 +235,7 @@ async def test_sessions_past_their_life_are_forgotten_with_their_tokens(users: U
     assert live is not None
     await users.handlers.sessions.open(live, "api-gateway")
 
-    assert await users.handlers.sessions.prune() == 1
+    await users.handlers.sessions.prune()
 
     async with users.database.session() as work:
         assert len((await work.scalars(select(Session))).all()) == 1
