@@ -351,7 +351,7 @@ def command_scene(who: Parties | None = None) -> Scene:
     who = who or parties()
     return Scene(
         kind="cmd",
-        seal=_seal("cmd", GATEWAY, who.gateway, PLACE, aud=ORDERS, exp=NOW + 86_400),
+        seal=_seal("cmd", GATEWAY, who.gateway, PLACE, aud=ORDERS, exp=NOW + 3600),
         carnet=carnet(who),
         route=PLACE,
         key_set=who.key_set(),

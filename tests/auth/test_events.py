@@ -1,0 +1,98 @@
+"""An event is believed of the client whose rights name its type."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from auth.claims import LEEWAY
+from auth.errors import Code, RefusalError
+from auth.seal import MAX_EVENT_AGE
+from tests.auth.forge import (
+    ABSENT,
+    ALICE,
+    GATEWAY,
+    NOW,
+    ORDERS,
+    REPORTS,
+    REQUEST_ID,
+    Scene,
+    event_scene,
+    parties,
+)
+
+Change = Callable[[Scene], Scene]
+
+ROWS: dict[Code, dict[str, Change]] = {
+    Code.MISSING_TOKEN: {"it has no seal": lambda s: s.with_headers(carnet_seal=ABSENT)},
+    Code.UNKNOWN_KEY: {
+        "a stranger sealed it": lambda s: replace(s, seal=s.seal.with_key(parties().stranger)),
+        "the issuer sealed it": lambda s: replace(s, seal=s.seal.with_key(parties().issuer)),
+        "another client sealed it in its name": lambda s: replace(
+            s, seal=s.seal.with_key(parties().reports)
+        ),
+    },
+    Code.BAD_SIGNATURE: {
+        "it is forged": lambda s: replace(
+            s, seal=s.seal.with_key(parties().stranger).with_header(kid=parties().orders.kid)
+        ),
+    },
+    Code.TYPE_NOT_ALLOWED: {
+        "a client without the right sealed it": lambda s: replace(
+            s, seal=s.seal.but(iss=REPORTS).with_key(parties().reports)
+        ),
+        "its own receiver sealed it": lambda s: replace(
+            s, seal=s.seal.but(iss=GATEWAY).with_key(parties().gateway)
+        ),
+    },
+    Code.SEAL_MISMATCH: {
+        "it names no subject": lambda s: s.with_seal(sub=ABSENT),
+        "it names no cause": lambda s: s.with_seal(cause=ABSENT),
+        "it is for one receiver": lambda s: s.with_seal(aud=GATEWAY),
+        "it is sealed as a command": lambda s: s.with_seal(k="cmd"),
+        "it is sealed as a reply": lambda s: s.with_seal(k="rep"),
+        "its body is another": lambda s: replace(s, sent_body=b"{}"),
+        "its type is another": lambda s: replace(s, sent_type="orders.refused.v1"),
+        "it is sealed for another exchange": lambda s: s.with_seal(ex="carnet.commands"),
+        "it is sealed for another routing key": lambda s: s.with_seal(rk="orders.refused"),
+        "it comes to another handler": lambda s: replace(
+            s, route=replace(s.route, routing_key="orders.refused")
+        ),
+    },
+    Code.NOT_YET_VALID: {
+        "it is from the future": lambda s: s.with_seal(iat=NOW + 31, exp=NOW + 60),
+    },
+    Code.LIFETIME_TOO_LONG: {
+        "it lives longer than a week": lambda s: s.with_seal(exp=NOW + MAX_EVENT_AGE + 1),
+        "it ends before it begins": lambda s: s.with_seal(exp=NOW - 1),
+    },
+    Code.TOO_OLD: {"it is over": lambda s: replace(s, now=NOW + 60 + LEEWAY + 0.001)},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param(change, code, id=f"{code}: {name}")
+        for code, rows in ROWS.items()
+        for name, change in rows.items()
+    ],
+)
+def test_an_event_is_refused_when(change: Change, code: Code) -> None:
+    with pytest.raises(RefusalError) as refusal:
+        change(event_scene()).judge()
+
+    assert refusal.value.code == code
+
+
+def test_a_genuine_event_says_whose_act_it_records_and_what_caused_it() -> None:
+    judged = event_scene().judge()
+
+    assert (judged.seal.iss, judged.seal.sub, judged.seal.cause) == (ORDERS, ALICE, REQUEST_ID)
+    assert judged.principal is None
+
+
+def test_an_event_may_wait_for_a_week() -> None:
+    scene = event_scene().with_seal(exp=NOW + MAX_EVENT_AGE)
+
+    replace(scene, now=NOW + MAX_EVENT_AGE).judge()
