@@ -1,5 +1,6 @@
 """Weak public keys: well formed, and no proof of who signed."""
 
+import math
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -13,6 +14,7 @@ RSA_EXPONENT: Final = 65537
 
 _ROCA_PRIMES: Final = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 """Primes modulo which few residues are powers of 65537."""
+_SMALL_FACTORS: Final = math.prod((2, 3, 5, 7, *_ROCA_PRIMES))
 
 _ED25519_P: Final = 2**255 - 19
 _ORDER_8: Final = int.from_bytes(
@@ -26,8 +28,9 @@ def refuse_weak(key: EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey) -
     """Refuse a key under which somebody else than its owner could sign.
 
     Raises:
-        KeySetError: RSA under 2048 bits, of another exponent than 65537 or of the generator of
-            CVE-2017-15361; Ed25519 of small order, or not in its one encoding.
+        KeySetError: RSA under 2048 bits, of another exponent than 65537, with a small factor or
+            of the generator of CVE-2017-15361; Ed25519 of small order, or not in its one
+            encoding.
     """
     if isinstance(key, RSAPublicKey):
         _refuse_weak_rsa(key)
@@ -41,6 +44,8 @@ def _refuse_weak_rsa(key: RSAPublicKey) -> None:
         raise KeySetError(f"an RSA key is under {_MIN_RSA_BITS} bits")
     if numbers.e != RSA_EXPONENT:
         raise KeySetError(f"an RSA exponent is not {RSA_EXPONENT}")
+    if math.gcd(numbers.n, _SMALL_FACTORS) != 1:
+        raise KeySetError("an RSA modulus has a small factor")
     if _is_roca(numbers.n):
         raise KeySetError("an RSA key was made by a generator that is broken (CVE-2017-15361)")
 
