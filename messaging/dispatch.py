@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import Code, RefusalError, TrustUnavailableError
@@ -123,10 +124,23 @@ class Dispatcher:
                 now=now,
             )
             if claimed.standing == "new":
-                work = self._work(session, message, delivery, now)
+                await self._tell(
+                    refusal, message, self._work(session, message, delivery, now), delivery
+                )
+        return self._after(claimed, dead)
+
+    async def _tell(
+        self, refusal: RefusalError, message: VerifiedMessage, work: UnitOfWork, delivery: Delivery
+    ) -> None:
+        """What the service has to say; if it fails at that, the refusal stands all the same."""
+        try:
+            async with work.session.begin_nested():
                 await self._parts.on_refused(refusal, message, work)
                 await self._conclude(work, delivery)
-        return self._after(claimed, dead)
+        except (TrustUnavailableError, DatabaseUnavailableError, DBAPIError):
+            raise
+        except Exception:
+            log.exception("refusal_not_told", code=refusal.code, message_id=message.seal.jti)
 
     async def _try_later(
         self, reason: str, message: VerifiedMessage, delivery: Delivery, now: float

@@ -16,6 +16,7 @@ from services.demo.story import Backstage, tell
 from services.errors import StartError
 from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
+from services.logs import configure_logging
 
 
 def demo(
@@ -43,6 +44,7 @@ def demo(
 
       carnet demo --url http://127.0.0.1:8000 --amqp-url amqp://operator:…@127.0.0.1 --state secrets
     """
+    configure_logging(service="carnet", log_format="console", level="error")
     screen = Screen()
     passphrase = passphrase_file.read_bytes().strip() if passphrase_file else None
     if url is None:
@@ -56,11 +58,10 @@ def demo(
 
 async def _on_its_own(screen: Screen) -> None:
     with tempfile.TemporaryDirectory(prefix="carnet-demo-") as folder:
-        stack = LocalStack(state=Path(folder))
+        stack = LocalStack(Path(folder), throwaway=True, say=screen.passed)
         with screen.step("Start: broker, user service, order service, gateway"):
             await stack.start()
-            screen.passed(f"broker: {stack.broker}")
-            screen.passed(f"gateway: {stack.gateway_url}, ready, as are the other two")
+            screen.passed(f"three services, each ready; the gateway at {stack.gateway_url}")
         try:
             await _against(
                 screen, stack.gateway_url, stack.amqp_url(OPERATOR), Path(folder), passphrase=None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -145,7 +146,9 @@ def _print_tables(
 
 def claims_table(claims: dict[str, Any], *, now: float) -> Table:
     """Each claim with its value and what it means."""
-    table = Table("claim", "value", "meaning", title="claims", title_justify="left")
+    table = Table(box=SIMPLE)
+    for column in ("claim", "value", "meaning"):
+        table.add_column(column, overflow="fold")
     for name, value in claims.items():
         shown = value if isinstance(value, str) else json.dumps(value)
         if name in _TIMES and isinstance(value, int):
@@ -160,7 +163,7 @@ _MARKS: Final = {"passed": "[green]✓[/]", "refused": "[red]✗[/]", "not reach
 
 def checks_table(results: list[CheckResult]) -> Table:
     """Each check with its verdict, in the order in which they are made."""
-    table = Table("", "check", "verdict", title="checks", title_justify="left")
+    table = Table("", "check", "verdict", box=SIMPLE)
     for result in results:
         table.add_row(
             _MARKS[result.verdict], result.check.question, result.detail or result.verdict

@@ -1,5 +1,6 @@
 """The messages of the order service: commands it takes, events it tells, requests it answers."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, ClassVar, Final, Literal
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from auth.verifier import Route
 from messaging.contract import Command, Event, Request
 from services.contracts import topology
+
+ORDER_ID: Final = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 OrderId = Annotated[
     str,

@@ -5,6 +5,7 @@ keys of the issuer and the gateway, which only the local stack's operator has: t
 deceived by them either.
 """
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,7 @@ def _sealed(sealer: Sealer, body: bytes, carnet: str, *, now: float) -> Envelope
     seal = sealer.command(
         route=PLACE_ORDER,
         audience=ORDER_SERVICE,
-        message_id=new_token_id(),
+        message_id=str(uuid.uuid4()),
         body=body,
         carnet=carnet,
         now=now,

@@ -4,16 +4,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
+from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+PIPED_WIDTH: Final = 140
+"""Columns where nobody looks: room enough for every value in one line."""
+
+
+def make_console() -> Console:
+    """A console that colours for a terminal, and writes plain wide lines to a pipe."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    return console
 
 
 @dataclass(slots=True)
 class Screen:
     """Prints numbered steps and keeps their times."""
 
-    console: Console = field(default_factory=lambda: Console(highlight=False))
+    console: Console = field(default_factory=make_console)
     timings: list[tuple[str, float]] = field(default_factory=list)
 
     @contextmanager
@@ -37,8 +50,9 @@ class Screen:
 
     def summary(self) -> None:
         """Each step with its time, in seconds."""
-        table = Table("step", "seconds", title="summary", title_justify="left")
-        table.columns[1].justify = "right"
+        table = Table(title="summary", title_justify="left", box=SIMPLE)
+        table.add_column("step")
+        table.add_column("seconds", justify="right")
         for title, seconds in self.timings:
             table.add_row(title, f"{seconds:.2f}")
         table.add_row("[bold]in all", f"[bold]{sum(s for _, s in self.timings):.2f}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from auth.explain import COMMAND_CHECKS, decode_unverified, explain
@@ -118,7 +119,7 @@ def _order_id(captured: Captured) -> str:
 
 
 def _show_message(screen: Screen, captured: Captured) -> None:
-    headers = Table("header", "value", title="headers", title_justify="left")
+    headers = Table("header", "value", title="headers", title_justify="left", box=SIMPLE)
     for name, value in captured.headers.items():
         headers.add_row(name, f"{value[:48]}… ({len(value)} characters)")
     screen.show(headers, f"body: {captured.body.decode()}")
@@ -148,7 +149,9 @@ def _show_checks(screen: Screen, captured: Captured, key_set: KeySet) -> None:
 
 
 def _orders_table(orders: list[dict[str, Any]]) -> Table:
-    table = Table("order", "state", "total", "placed by", "through")
+    table = Table(box=SIMPLE)
+    for column in ("order", "state", "total", "placed by", "through"):
+        table.add_column(column, overflow="fold")
     for order in orders:
         table.add_row(
             order["id"],

@@ -3,10 +3,11 @@
 from datetime import datetime
 from functools import partial
 
-from auth.errors import ForbiddenError
+from auth.errors import ForbiddenError, RefusalError
 from auth.principal import Principal
 from messaging.errors import NotYetError
 from services.contracts.orders import (
+    ORDER_ID,
     CancelOrder,
     OrderCancelled,
     OrderPlaced,
@@ -19,8 +20,14 @@ from services.orders.work import OrderWork
 
 
 async def place_order(command: PlaceOrder, caller: Principal, work: OrderWork) -> None:
-    """Place the order once, whatever the number of deliveries; its id is the message's."""
-    order = Order.placed(work.message.seal.jti, command, caller, at=int(work.now))
+    """Place the order once, whatever the number of deliveries; its id is the message's.
+
+    Raises:
+        RefusalError: `invalid_id`: the message's id cannot be an order's.
+    """
+    if ORDER_ID.match(work.message.seal.jti) is None:
+        raise RefusalError("invalid_id", "the message's id is no UUID, so it cannot be an order's")
+    order = Order.placed(work.message.seal.jti, command, caller, at=work.now_ms)
     await work.orders.add(order)
     if order.refusal is None:
         await work.tell(order.subject, partial(_placed, order))
@@ -43,7 +50,7 @@ async def cancel_order(command: CancelOrder, caller: Principal, work: OrderWork)
         raise NotYetError("the order to cancel is not placed yet")
     if order.subject != caller.subject and not caller.has(ORDERS_WRITE_ALL):
         raise ForbiddenError("not_owner", "the order is somebody else's")
-    if order.cancel(at=int(work.now)):
+    if order.cancel(at=work.now_ms):
         await work.orders.save_state(order)
         await work.tell(order.subject, partial(_cancelled, order, caller))
     else:

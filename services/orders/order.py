@@ -16,7 +16,7 @@ NOT_CANCELLABLE: Final = "not_cancellable"
 
 @dataclass(slots=True)
 class Order:
-    """One order of one user. Times are whole seconds since the epoch.
+    """One order of one user. Times are whole milliseconds since the epoch.
 
     id: the id of the message that placed it.
     subject, actors: who placed it, and through which clients, the latest first.

@@ -101,8 +101,8 @@ def _views(orders: Sequence[Order]) -> tuple[OrderView, ...]:
             total=order.total,
             placed_by=order.subject,
             placed_through=order.actors,
-            placed_at=datetime.fromtimestamp(order.placed_at, UTC),
-            changed_at=datetime.fromtimestamp(order.changed_at, UTC),
+            placed_at=datetime.fromtimestamp(order.placed_at / 1000, UTC),
+            changed_at=datetime.fromtimestamp(order.changed_at / 1000, UTC),
             refusal=order.refusal,
         )
         for order in orders

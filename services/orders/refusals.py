@@ -5,7 +5,7 @@ from functools import partial
 from auth.errors import RefusalError
 from auth.message import VerifiedMessage
 from messaging.contract import InvalidBodyError
-from services.contracts.orders import CancelOrder, PlaceOrder
+from services.contracts.orders import ORDER_ID, CancelOrder, PlaceOrder
 from services.orders.commands import refused
 from services.orders.work import OrderWork
 
@@ -20,9 +20,11 @@ async def tell_refusal(refusal: RefusalError, message: VerifiedMessage, work: Or
     if caller is None:
         return
     if message.seal.ty == PlaceOrder.route.type:
-        order_id = message.seal.jti
+        order_id: str | None = message.seal.jti
     else:
-        order_id = _order_to_cancel(work.body) or message.seal.jti
+        order_id = _order_to_cancel(work.body)
+    if order_id is None or ORDER_ID.match(order_id) is None:
+        return  # it names no order that its user could know of
     event = partial(refused, order_id, message.seal.ty, refusal.code, refusal.detail)
     await work.tell(caller.subject, event)
 

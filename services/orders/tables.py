@@ -1,4 +1,4 @@
-"""What the order service keeps, as tables. Times are whole seconds since the epoch (UTC)."""
+"""What the order service keeps, as tables. Times are whole milliseconds since the epoch."""
 
 from decimal import Decimal
 from typing import Final

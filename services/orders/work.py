@@ -13,6 +13,11 @@ from services.orders.store import OrderStore
 class OrderWork(UnitOfWork):
     """The unit of work of the order service's handlers."""
 
+    @property
+    def now_ms(self) -> int:
+        """`now` as orders keep it: whole milliseconds since the epoch."""
+        return int(self.now * 1000)
+
     @cached_property
     def orders(self) -> OrderStore:
         return OrderStore(self.session)
