@@ -183,13 +183,13 @@ async def declare(broker: Broker, topology: Topology, *, deadline: float) -> Non
     """Make every object that is not there yet, within `deadline` seconds in all.
 
     Declaring what exists changes nothing. Where this login may not declare, the object must
-    exist already; bindings cannot be looked up, so there the broker's definitions are trusted.
+    exist already. What it may not even look at (bindings; on RabbitMQ 4.3 also exchanges and
+    queues to which it has no right at all) is left to the broker's definitions.
 
     Raises:
         TopologyMismatchError: an object exists with other arguments.
         MissingTopologyError: an object does not exist and this login may not make it.
-        BrokerUnavailableError: the connection broke, this login may not even look, or the
-            deadline passed.
+        BrokerUnavailableError: the connection broke, or the deadline passed.
     """
     with broker_faults(passing=(TopologyError,)):
         async with asyncio.timeout(deadline):
@@ -207,8 +207,9 @@ async def _declare_exchange(broker: Broker, exchange: Exchange, deadline: float)
         async with _throw_away_channel(broker, name, deadline) as channel:
             await channel.declare_exchange(exchange.name, exchange.kind, durable=True)
     except ChannelAccessRefused:
-        async with _throw_away_channel(broker, name, deadline) as channel:
-            await channel.get_exchange(exchange.name)
+        with suppress(ChannelAccessRefused):
+            async with _throw_away_channel(broker, name, deadline) as channel:
+                await channel.get_exchange(exchange.name)
 
 
 async def _declare_queue(broker: Broker, queue: Queue, deadline: float) -> None:
@@ -217,8 +218,9 @@ async def _declare_queue(broker: Broker, queue: Queue, deadline: float) -> None:
         async with _throw_away_channel(broker, name, deadline) as channel:
             await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
     except ChannelAccessRefused:
-        async with _throw_away_channel(broker, name, deadline) as channel:
-            await channel.get_queue(queue.name)
+        with suppress(ChannelAccessRefused):
+            async with _throw_away_channel(broker, name, deadline) as channel:
+                await channel.get_queue(queue.name)
 
 
 async def _bind(broker: Broker, binding: Binding, deadline: float) -> None:

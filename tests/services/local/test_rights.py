@@ -8,7 +8,17 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from messaging.broker import Broker
+from messaging.errors import MissingTopologyError
+from messaging.topology import Topology, declare
+from services.contracts.topology import (
+    GATEWAY,
+    GATEWAY_TOPOLOGY,
+    ORDER_SERVICE,
+    ORDERS_TOPOLOGY,
+    USER_SERVICE,
+    USERS_TOPOLOGY,
+)
 from tests.brokers import RunningBroker, VhostBroker
 
 Act = Callable[[AbstractChannel, str], Awaitable[object]]
@@ -140,3 +150,36 @@ async def test_a_login_may_do_its_job_and_nothing_else(doors: VhostBroker, clien
     await connection.close()
 
     assert did == {name for name, (_, clients) in ACTS.items() if client in clients}
+
+
+@pytest.mark.parametrize(
+    ("client", "topology"),
+    [
+        (USER_SERVICE, USERS_TOPOLOGY),
+        (GATEWAY, GATEWAY_TOPOLOGY),
+        (ORDER_SERVICE, ORDERS_TOPOLOGY),
+    ],
+    ids=ALL,
+)
+async def test_a_service_starts_on_a_topology_that_it_may_not_declare(
+    doors: VhostBroker, client: str, topology: Topology
+) -> None:
+    broker = await Broker(doors.url(client), name=client).start(10)
+
+    await declare(broker, topology, deadline=30)
+
+    assert broker.connected
+    await broker.close(5)
+
+
+async def test_a_topology_that_misses_what_a_service_works_with_is_named(
+    doors: VhostBroker,
+) -> None:
+    async with doors.broker.management() as api:
+        (await api.delete(f"/queues/{doors.vhost}/users.rpc")).raise_for_status()
+    broker = await Broker(doors.url(USER_SERVICE), name=USER_SERVICE).start(10)
+
+    with pytest.raises(MissingTopologyError, match=r"users\.rpc"):
+        await declare(broker, USERS_TOPOLOGY, deadline=30)
+
+    await broker.close(5)
