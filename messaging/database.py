@@ -1,6 +1,7 @@
 """A service's own database: SQLite by default, PostgreSQL for more than one replica."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
@@ -116,6 +117,7 @@ async def writing(connection: AsyncConnection) -> AsyncConnection:
 def _create_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, pool_timeout=WAIT, hide_parameters=True)
+        event.listen(engine.sync_engine, "do_connect", _open_sqlite)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -134,6 +136,12 @@ def _create_engine(url: URL) -> AsyncEngine:
             return dialect.connect(*args, **options)
 
     return engine
+
+
+def _open_sqlite(_dialect: object, _record: object, args: Any, options: Any) -> None:
+    # Where the file cannot be opened, aiosqlite leaves a thread behind that reports to a loop
+    # which may have ended: its stack trace would come after our one clear line.
+    sqlite3.connect(args[0], uri=options.get("uri", False)).close()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
