@@ -26,6 +26,12 @@ class GatewaySettings(ServiceSettings):
     heartbeat: float = Field(
         default=10, gt=0, le=60, description="Seconds between signs of life on a silent stream"
     )
+    rpc_deadline: float = Field(
+        default=5, gt=0, le=60, description="Seconds for a service to answer a question"
+    )
+    publish_deadline: float = Field(
+        default=5, gt=0, le=60, description="Seconds for the broker to confirm a command"
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -46,4 +52,6 @@ class GatewaySettings(ServiceSettings):
             public_url=self.public_url or f"http://{self.host}:{self.port}",
             cors_origins=self.cors_origins,
             heartbeat=self.heartbeat,
+            rpc_deadline=self.rpc_deadline,
+            publish_deadline=self.publish_deadline,
         )

@@ -1,33 +1,46 @@
 """The three services in this process, on a real broker: what a client of the gateway meets."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import func, select
 
+from auth.jws import parse_claims
 from auth.keys import SigningKey
 from auth.keyset import KeySet
-from auth.tokens import Issuer
+from auth.statement import KeySetDraft
+from auth.strict import parse_token
+from auth.tokens import AccessClaims, Issuer
+from messaging.database import open_database
+from services.authority import Authority
+from services.contracts.scopes import ORDERS_READ
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 from services.gateway.service import serve as serve_gateway
 from services.gateway.settings import GatewaySettings
 from services.identity import load_key_set
+from services.keyring import Keyring
 from services.local.ports import LOOPBACK, free_ports
 from services.local.trust import make_local_trust
 from services.orders.__main__ import serve as serve_orders
 from services.orders.settings import OrderSettings
+from services.orders.tables import ORDERS
 from services.settings import ServiceSettings
 from services.users.__main__ import serve as serve_users
+from services.users.accounts import Accounts
+from services.users.passwords import Passwords
 from services.users.settings import UserSettings
 from services.users.signing import load_issuer
 
 PATIENCE = 30.0
 PASSWORD = "correct horse battery staple"
+REPORTS = "reports"
 TEA = {
     "lines": [{"sku": "tea-earl-grey", "quantity": 2, "unit_price": "4.20"}],
     "currency": "EUR",
@@ -71,10 +84,14 @@ class Process:
 class User:
     """Somebody who has signed in, with a client that carries the access token."""
 
-    sub: str
+    claims: AccessClaims
     name: str
     tokens: dict[str, Any]
     http: httpx.AsyncClient
+
+    @property
+    def sub(self) -> str:
+        return self.claims.sub
 
     async def place(self, order: dict[str, Any] = TEA, key: str | None = None) -> httpx.Response:
         headers = {} if key is None else {"Idempotency-Key": key}
@@ -135,28 +152,79 @@ class Stack:
             }
         )
 
-    def key_set(self, now: float) -> KeySet:
-        return load_key_set(self.settings(ServiceSettings, GATEWAY), now=now)
+    @property
+    def key_set(self) -> KeySet:
+        return load_key_set(self.settings(ServiceSettings, GATEWAY), now=time.time())
 
-    def issuer(self, now: float) -> Issuer:
+    @property
+    def issuer(self) -> Issuer:
         """The issuer itself, for tokens that it would never give."""
         folder = self.folder / "keys" / USER_SERVICE / "issuer"
-        return load_issuer(folder, self.key_set(now), None)
+        return load_issuer(folder, self.key_set, None)
 
     def seal_key(self, client_id: str) -> SigningKey:
         return SigningKey.load(self.folder / "keys" / client_id / "seal.pem")
 
+    async def stored_orders(self, subject: str) -> int:
+        """How many orders of a subject the order service keeps."""
+        database = open_database(f"sqlite+aiosqlite:///{self.folder / ORDER_SERVICE}.db")
+        try:
+            async with database.session() as session:
+                count = select(func.count()).select_from(ORDERS).where(ORDERS.c.subject == subject)
+                return await session.scalar(count) or 0
+        finally:
+            await database.close()
+
+    async def make_operator(self, name: str) -> None:
+        """An account with the role `operator`."""
+        database = open_database(f"sqlite+aiosqlite:///{self.folder / USER_SERVICE}.db")
+        try:
+            accounts = Accounts(database, Passwords(), time.time)
+            await accounts.add(name, PASSWORD, ["operator"])
+        finally:
+            await database.close()
+
     @asynccontextmanager
-    async def user(self, name: str | None = None) -> AsyncIterator[User]:
+    async def user(self) -> AsyncIterator[User]:
         """A new user who has registered and signed in."""
-        name = name or f"user-{uuid.uuid4().hex[:12]}"
+        name = f"user-{uuid.uuid4().hex[:12]}"
         async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as http:
             credentials = {"name": name, "password": PASSWORD}
-            registered = (await http.post("/v1/users", json=credentials)).raise_for_status()
-            signed_in = (await http.post("/v1/sessions", json=credentials)).raise_for_status()
-            tokens = signed_in.json()
-            http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-            yield User(registered.json()["sub"], name, tokens, http)
+            (await http.post("/v1/users", json=credentials)).raise_for_status()
+            yield await sign_in(http, name)
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[User]:
+        """A new operator who has signed in."""
+        name = f"operator-{uuid.uuid4().hex[:12]}"
+        await self.make_operator(name)
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as http:
+            yield await sign_in(http, name)
+
+
+async def sign_in(http: httpx.AsyncClient, name: str) -> User:
+    credentials = {"name": name, "password": PASSWORD}
+    tokens = (await http.post("/v1/sessions", json=credentials)).raise_for_status().json()
+    http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+    claims = parse_claims(parse_token(tokens["access_token"]), AccessClaims)
+    return User(claims, name, tokens, http)
+
+
+def make_trust(folder: Path) -> None:
+    """The local stack's trust, with a client besides that works for itself."""
+    make_local_trust(folder)
+    authority = Authority(folder)
+    keyring = Keyring(authority.keys, None)
+    draft = KeySetDraft.of(authority.latest())
+    draft.add_client(
+        REPORTS,
+        key=keyring.seal(REPORTS).public,
+        enc=None,
+        publishes=frozenset(),
+        exchanges=frozenset(),
+        scopes=frozenset({ORDERS_READ}),
+    )
+    authority.publish(draft, now=time.time())
 
 
 @asynccontextmanager
@@ -164,15 +232,10 @@ async def open_stack(
     folder: Path, amqp_url: Callable[[str], str], *client_ids: str, **gateway_settings: Any
 ) -> AsyncIterator[Stack]:
     """The named services, all three where none is named; stopped in the reverse order."""
-    make_local_trust(folder)
+    make_trust(folder)
     stack = Stack(folder, amqp_url, gateway_settings)
     try:
         await stack.start(*(client_ids or SERVICES))
         yield stack
     finally:
         await stack.stop(*reversed(list(stack.processes)))
-
-
-async def within_patience(step: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(PATIENCE):
-        return await step

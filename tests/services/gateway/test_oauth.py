@@ -1,0 +1,219 @@
+"""The token endpoint, in the words of RFC 6749."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from auth.assertion import sign_assertion
+from auth.keys import SigningKey
+from services.gateway.routes.oauth import ASSERTION
+from tests.services.gateway.stack import REPORTS, Stack, User
+
+
+async def ask(http: httpx.AsyncClient, **parameters: Any) -> httpx.Response:
+    http.headers.pop("Authorization", None)
+    return await http.post("/oauth/token", data=parameters)
+
+
+def assert_refused(answer: httpx.Response, status: int, error: str) -> None:
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.json().keys() <= {"error", "error_description"}
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+def assertion(stack: Stack, **changed: Any) -> str:
+    about: dict[str, Any] = {
+        "client_id": REPORTS,
+        "key": stack.seal_key(REPORTS),
+        "audience": "user-service",
+        "now": time.time(),
+        **changed,
+    }
+    return sign_assertion(about.pop("client_id"), about.pop("key"), **about)
+
+
+async def test_a_refresh_token_is_traded_for_new_tokens(ada: User) -> None:
+    answer = await ask(
+        ada.http, grant_type="refresh_token", refresh_token=ada.tokens["refresh_token"]
+    )
+
+    tokens = answer.json()
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["refresh_token"] != ada.tokens["refresh_token"]
+    ada.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+    assert (await ada.place()).status_code == 202
+
+
+async def test_a_refresh_may_ask_for_less(ada: User) -> None:
+    answer = await ask(
+        ada.http,
+        grant_type="refresh_token",
+        refresh_token=ada.tokens["refresh_token"],
+        scope="orders:read",
+    )
+
+    assert answer.json()["scope"] == "orders:read"
+
+
+async def test_a_refresh_token_that_is_used_again_ends_the_session(ada: User) -> None:
+    grant = {"grant_type": "refresh_token", "refresh_token": ada.tokens["refresh_token"]}
+    newer = (await ask(ada.http, **grant)).json()
+
+    assert_refused(await ask(ada.http, **grant), 400, "invalid_grant")
+    grant["refresh_token"] = newer["refresh_token"]
+    assert_refused(await ask(ada.http, **grant), 400, "invalid_grant")
+
+
+async def test_a_client_gets_a_token_of_its_own_for_an_assertion(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    answer = await ask(
+        http,
+        grant_type="client_credentials",
+        client_assertion_type=ASSERTION,
+        client_assertion=assertion(stack),
+        client_id=REPORTS,
+    )
+
+    tokens = answer.json()
+    assert answer.status_code == 200
+    assert tokens.keys() == {"access_token", "token_type", "expires_in", "scope"}
+    assert tokens["scope"] == "orders:read"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"key": SigningKey.generate()},
+        {"audience": "another-issuer"},
+        {"client_id": "order-service"},
+        {"now": time.time() - 600},
+        {"life": 3600},
+    ],
+    ids=["another key", "another audience", "another client", "too old", "too long"],
+)
+async def test_a_client_that_is_not_who_it_says_is_refused(
+    stack: Stack, http: httpx.AsyncClient, changed: dict[str, Any]
+) -> None:
+    answer = await ask(
+        http,
+        grant_type="client_credentials",
+        client_assertion_type=ASSERTION,
+        client_assertion=assertion(stack, **changed),
+    )
+
+    assert_refused(answer, 401, "invalid_client")
+
+
+async def test_an_assertion_is_used_once(stack: Stack, http: httpx.AsyncClient) -> None:
+    once = assertion(stack)
+    grant = {
+        "grant_type": "client_credentials",
+        "client_assertion_type": ASSERTION,
+        "client_assertion": once,
+    }
+
+    assert (await ask(http, **grant)).status_code == 200
+    assert_refused(await ask(http, **grant), 401, "invalid_client")
+
+
+async def test_a_client_asks_for_nothing_that_it_is_not_given(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    answer = await ask(
+        http,
+        grant_type="client_credentials",
+        client_assertion_type=ASSERTION,
+        client_assertion=assertion(stack),
+        scope="orders:write",
+    )
+
+    assert_refused(answer, 400, "invalid_scope")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "error"),
+    [
+        ({}, 400, "invalid_request"),
+        ({"grant_type": ""}, 400, "invalid_request"),
+        ({"grant_type": "password", "username": "a"}, 400, "unsupported_grant_type"),
+        ({"grant_type": "authorization_code", "code": "x"}, 400, "unsupported_grant_type"),
+        ({"grant_type": ["refresh_token", "refresh_token"]}, 400, "invalid_request"),
+        ({"grant_type": "refresh_token"}, 400, "invalid_request"),
+        ({"grant_type": "refresh_token", "refresh_token": ""}, 400, "invalid_request"),
+        ({"grant_type": "refresh_token", "refresh_token": "unknown"}, 400, "invalid_grant"),
+        ({"grant_type": "refresh_token", "refresh_token": "x" * 501}, 400, "invalid_request"),
+        (
+            {"grant_type": "refresh_token", "refresh_token": "x", "client_secret": "y"},
+            401,
+            "invalid_client",
+        ),
+        ({"grant_type": "client_credentials"}, 401, "invalid_client"),
+        (
+            {"grant_type": "client_credentials", "client_id": "reports", "client_secret": "x"},
+            401,
+            "invalid_client",
+        ),
+        (
+            {"grant_type": "client_credentials", "client_assertion": "x"},
+            401,
+            "invalid_client",
+        ),
+        (
+            {
+                "grant_type": "client_credentials",
+                "client_assertion": "not.a.token",
+                "client_assertion_type": ASSERTION,
+            },
+            401,
+            "invalid_client",
+        ),
+    ],
+)
+async def test_each_fault_has_its_error(
+    http: httpx.AsyncClient, parameters: dict[str, Any], status: int, error: str
+) -> None:
+    assert_refused(await ask(http, **parameters), status, error)
+
+
+async def test_a_client_id_that_is_not_the_assertions_is_refused(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    answer = await ask(
+        http,
+        grant_type="client_credentials",
+        client_assertion_type=ASSERTION,
+        client_assertion=assertion(stack),
+        client_id="order-service",
+    )
+
+    assert_refused(answer, 401, "invalid_client")
+
+
+async def test_credentials_in_the_header_are_answered_with_their_own_scheme(
+    http: httpx.AsyncClient,
+) -> None:
+    """RFC 6749 §5.2: "matching the authentication scheme used by the client"."""
+    answer = await http.post(
+        "/oauth/token", data={"grant_type": "client_credentials"}, auth=("reports", "secret")
+    )
+
+    assert_refused(answer, 401, "invalid_client")
+    assert answer.headers["www-authenticate"] == 'Basic realm="carnet"'
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", ""])
+async def test_parameters_in_another_form_are_an_invalid_request(
+    http: httpx.AsyncClient, content_type: str
+) -> None:
+    answer = await http.post("/oauth/token", content=b"{}", headers={"Content-Type": content_type})
+
+    assert_refused(answer, 400, "invalid_request")
