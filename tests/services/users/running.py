@@ -85,14 +85,21 @@ async def running(state: Path, amqp_url: str) -> AsyncIterator[Running]:
     register_reports(state)
     (state / "data").mkdir()
     shutdown = asyncio.Event()
-    trust = FixedTrust(Authority(state).current(now=time.time()))
     async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
         tasks.create_task(serve(settings(state, amqp_url), shutdown))
         try:
-            async with AsyncExitStack() as stack:
-                yield Running(state, amqp_url, trust, stack)
+            async with opened(state, amqp_url) as service:
+                yield service
         finally:
             shutdown.set()
+
+
+@asynccontextmanager
+async def opened(state: Path, amqp_url: str) -> AsyncIterator[Running]:
+    """A user service that runs already; what its clients open is closed after the block."""
+    trust = FixedTrust(Authority(state).current(now=time.time()))
+    async with AsyncExitStack() as stack:
+        yield Running(state, amqp_url, trust, stack)
 
 
 def settings(state: Path, amqp_url: str) -> UserSettings:
