@@ -54,7 +54,7 @@ def database_faults(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if not _is_ours(error):
+        if not is_database_fault(error):
             raise
         raise DatabaseUnavailableError(_explain(url, error.orig)) from error
     except PoolTimeoutError as error:
@@ -81,7 +81,10 @@ def address_of(url: URL) -> str:
     return f"the database {url.database} at {url.host}:{url.port or 5432}"
 
 
-def _is_ours(error: DBAPIError) -> bool:
+def is_database_fault(error: BaseException) -> bool:
+    """Whether it is one that `database_faults` makes a `DatabaseUnavailableError` of."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeoutError)
     if error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import Code, RefusalError, TrustUnavailableError
@@ -15,6 +14,7 @@ from auth.policy import Expiry, Policy
 from auth.principal import Principal
 from messaging.consumer_parts import ConsumerParts
 from messaging.contract import Command
+from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
 from messaging.envelope import trace_of
 from messaging.errors import DatabaseUnavailableError, TransientError
@@ -137,9 +137,11 @@ class Dispatcher:
             async with work.session.begin_nested():
                 await self._parts.on_refused(refusal, message, work)
                 await self._conclude(work, delivery)
-        except (TrustUnavailableError, DatabaseUnavailableError, DBAPIError):
+        except (TrustUnavailableError, DatabaseUnavailableError):
             raise
-        except Exception:
+        except Exception as error:
+            if is_database_fault(error):
+                raise
             log.exception("refusal_not_told", code=refusal.code, message_id=message.seal.jti)
 
     async def _try_later(

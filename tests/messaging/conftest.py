@@ -1,6 +1,7 @@
 """A connected broker with the market's topology, and plain access beside it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest_asyncio
 
@@ -9,6 +10,7 @@ from messaging.publisher import Publisher
 from messaging.topology import declare
 from tests.messaging.market import GATEWAY, TOPOLOGY
 from tests.messaging.raw import WAIT, Raw, raw_channel
+from tests.messaging.stall import Stall, open_stall
 from tests.messaging.wire import Wire, wire_to
 
 
@@ -40,3 +42,22 @@ async def raw(amqp_url: str, link: Broker) -> AsyncIterator[Raw]:
     del link
     async with raw_channel(amqp_url) as raw:
         yield raw
+
+
+@pytest_asyncio.fixture
+async def stall(
+    link: Broker, publisher: Publisher, raw: Raw, tmp_path: Path
+) -> AsyncIterator[Stall]:
+    """A stall on SQLite, not yet consuming."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'stall.db'}"
+    async with open_stall(link, publisher, raw, url) as stall:
+        yield stall
+
+
+@pytest_asyncio.fixture
+async def any_stall(
+    link: Broker, publisher: Publisher, raw: Raw, database_url: str
+) -> AsyncIterator[Stall]:
+    """A stall on each kind of database in turn, not yet consuming."""
+    async with open_stall(link, publisher, raw, database_url) as stall:
+        yield stall

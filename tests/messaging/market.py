@@ -9,6 +9,7 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, ClassVar, Final, Self
@@ -48,6 +49,8 @@ STRANGER: Final = "report-service"
 
 ALICE: Final = "3f0e5c1a-8f7e-4a52-9d0b-7b1c9a6f2e11"
 SELL_SCOPE: Final = "market:sell"
+
+ONE_DAY: Final = timedelta(days=1)
 
 WORK: Final = WorkQueue("market.commands")
 QUESTIONS: Final = "market.rpc"

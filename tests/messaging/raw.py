@@ -1,7 +1,7 @@
 """The broker as anybody may use it: publishes and reads messages past everything that we wrote."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -65,6 +65,13 @@ class Raw:
         queue = await self.channel.declare_queue(exclusive=True)
         await queue.bind(exchange, routing_key)
         return queue.name
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that says nothing by itself when it happens."""
+    async with asyncio.timeout(WAIT):
+        while not condition():  # noqa: ASYNC110 - a counter or a flag has no event
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
