@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -44,6 +44,12 @@ _ALGORITHMS: Final[dict[str, JwtAlgorithm]] = {
     "EdDSA": OKPAlgorithm(),
 }
 ALLOWED_ALGORITHMS: Final = frozenset(_ALGORITHMS)
+
+_GENERATORS: Final[dict[Algorithm, Callable[[], PrivateKey]]] = {
+    "ES256": lambda: generate_private_key(SECP256R1()),
+    "RS256": lambda: generate_rsa_key(RSA_EXPONENT, 3072),
+    "EdDSA": Ed25519PrivateKey.generate,
+}
 
 _MEMBERS: Final[dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]]] = {
     ("EC", "P-256"): ("ES256", ("crv", "kty", "x", "y")),
@@ -181,13 +187,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls, algorithm: Algorithm = "ES256") -> Self:
-        match algorithm:
-            case "ES256":
-                return cls(generate_private_key(SECP256R1()))
-            case "EdDSA":
-                return cls(Ed25519PrivateKey.generate())
-            case "RS256":
-                return cls(generate_rsa_key(RSA_EXPONENT, 3072))
+        return cls(_GENERATORS[algorithm]())
 
     def save(self, path: Path, passphrase: bytes | None) -> None:
         """Write the key, encrypted where there is a passphrase, mode 0600 in any case.
