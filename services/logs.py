@@ -7,7 +7,14 @@ from typing import Final
 import structlog
 from structlog.typing import Processor
 
-_LIBRARIES: Final = ("aio_pika", "aiormq", "uvicorn", "alembic", "sqlalchemy")
+_LIBRARIES: Final = {
+    "aio_pika": logging.CRITICAL,  # what these two meet, `messaging` reports once, and typed
+    "aiormq": logging.CRITICAL,
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
+"""The level from which a library's lines count. At lower ones some quote URLs and statements."""
 
 
 def configure_logging(*, service: str, log_format: str, level: str) -> None:
@@ -46,9 +53,8 @@ def configure_logging(*, service: str, log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in _LIBRARIES:
-        # Their lines at lower levels may quote connection URLs and statements.
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, threshold in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(threshold)
     structlog.contextvars.bind_contextvars(service=service)
 
 
