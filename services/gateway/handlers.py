@@ -63,8 +63,21 @@ def invalid(faults: Sequence[Any]) -> ProblemError:
     return ProblemError(
         problems.INVALID_REQUEST,
         "See `errors` for what is wrong and where.",
-        errors=[_field_error(fault) for fault in faults[:_MAX_FAULTS]],
+        errors=[_field_error(fault) for fault in _causes(faults)[:_MAX_FAULTS]],
     )
+
+
+def _causes(faults: Sequence[Any]) -> list[Any]:
+    """The faults without those that follow: a list whose only item is bad counts as empty too."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if not any(
+            len(fault["loc"]) < len(place) and place[: len(fault["loc"])] == fault["loc"]
+            for place in places
+        )
+    ]
 
 
 def _field_error(fault: dict[str, Any]) -> FieldError:

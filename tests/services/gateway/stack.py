@@ -136,6 +136,25 @@ class Stack:
         for client_id in client_ids:
             await self.processes.pop(client_id).stop()
 
+    @asynccontextmanager
+    async def another_gateway(self, amqp_url: str, **changed: Any) -> AsyncIterator[Process]:
+        """A second gateway, which reaches the same broker by `amqp_url`."""
+        usual = self.settings(GatewaySettings, GATEWAY).model_dump()
+        settings = GatewaySettings.model_validate(
+            {**usual, "amqp_url": amqp_url, "port": free_ports(1)[0], **changed}
+        )
+        shutdown = asyncio.Event()
+        process = Process(
+            f"http://{LOOPBACK}:{settings.port}",
+            shutdown,
+            asyncio.create_task(serve_gateway(settings, shutdown)),
+        )
+        try:
+            await process.ready()
+            yield process
+        finally:
+            await process.stop()
+
     def settings(self, kind: type[ServiceSettings], client_id: str) -> ServiceSettings:
         port = self.ports.setdefault(client_id, free_ports(1)[0])
         more = self.gateway_settings if client_id == GATEWAY else {}

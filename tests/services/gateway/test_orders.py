@@ -104,9 +104,11 @@ async def test_a_key_is_made_where_none_is_sent_and_serves_to_repeat(
     assert await stack.stored_orders(ada.sub) == 2
 
 
-@pytest.mark.parametrize("key", ["", " ", "with space", "ünlaut", "k" * 256])
+@pytest.mark.parametrize("key", ["", "with space", "ünlaut", "k" * 256])
 async def test_a_key_that_cannot_be_one_is_refused(ada: User, key: str) -> None:
-    answer = await ada.http.post("/v1/orders", json=TEA, headers={"Idempotency-Key": key.encode()})
+    headers = [(b"Idempotency-Key", key.encode())]
+
+    answer = await ada.http.post("/v1/orders", json=TEA, headers=headers)
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
