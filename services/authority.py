@@ -63,15 +63,18 @@ class Authority:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def create_root(self) -> None:
-        """Make a new trust root.
+    def ensure_root(self) -> None:
+        """Make the trust root where there is none, and its public half where that is missing.
 
         Raises:
-            KeyFileError: there is one already; it is never overwritten.
+            KeyFileError: the private key that is there cannot be used; it is never overwritten.
         """
-        root = SigningKey.generate()
-        root.save(self._state / ROOT_KEY, self._passphrase)
-        self._write_public(root)
+        if not self.exists:
+            SigningKey.generate().save(self._state / ROOT_KEY, self._passphrase)
+        if not (self._state / TRUST_ROOT).exists():
+            root = SigningKey.load(self._state / ROOT_KEY, self._passphrase)
+            jwks = TrustRoot([root.public]).to_jwks()
+            self._write(TRUST_ROOT, f"{json.dumps(jwks, indent=2)}\n")
 
     def current(self, *, now: float) -> KeySet:
         """The present statement.
@@ -99,8 +102,6 @@ class Authority:
             KeySetError: the draft would not be believed, by which nothing is changed.
         """
         root = SigningKey.load(self._state / ROOT_KEY, self._passphrase)
-        if not (self._state / TRUST_ROOT).exists():
-            self._write_public(root)
         statement = draft.sign(root, now=now, life=life)
         key_set = self._root().verify(statement, now=now)
         self._write(KEY_SET, f"{statement}\n")
@@ -108,10 +109,6 @@ class Authority:
 
     def _root(self) -> TrustRoot:
         return TrustRoot.from_json(self._read(TRUST_ROOT).encode())
-
-    def _write_public(self, root: SigningKey) -> None:
-        jwks = TrustRoot([root.public]).to_jwks()
-        self._write(TRUST_ROOT, f"{json.dumps(jwks, indent=2)}\n")
 
     def _read(self, name: Path) -> str:
         with _file_errors():

@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from messaging.database import open_database
 from messaging.migrations import upgrade
@@ -73,12 +73,12 @@ def list_accounts(
     if json_output:
         sys.stdout.write(f"{json.dumps([_as_json(account) for account in accounts], indent=2)}\n")
         return
-    table = Table("name", "roles", "may sign in", "epoch", "since", "subject")
+    subject = Column("subject", no_wrap=True, min_width=36)
+    table = Table("name", Column("roles", overflow="fold"), "enabled", "since", subject)
     for account in accounts:
-        since = f"{datetime.fromtimestamp(account.created_at, UTC):%Y-%m-%d %H:%M} UTC"
+        since = f"{datetime.fromtimestamp(account.created_at, UTC):%Y-%m-%d}"
         enabled = "yes" if account.enabled else "no"
-        roles = ", ".join(account.roles)
-        table.add_row(account.name, roles, enabled, str(account.epoch), since, account.sub)
+        table.add_row(account.name, "\n".join(account.roles), enabled, since, account.sub)
     Console().print(table)
 
 
@@ -189,4 +189,4 @@ def _as_json(account: Account) -> dict[str, object]:
 
 
 def _say(line: str) -> None:
-    Console().print(line, highlight=False, soft_wrap=True)
+    Console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -67,6 +67,7 @@ def amend(
     Console().print(
         f"{done}\nsigned version {key_set.version}, believed until {when(key_set.expires_at)}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 

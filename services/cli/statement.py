@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from auth.keyset import KeySet, ListedKey
@@ -12,6 +12,7 @@ from auth.statement import KeySetDraft
 from services.authority import ALARM
 
 _DAY = 24 * 3600
+_KID = 43  # characters of a SHA-256 in base64url: to be copied, never cut
 _STYLES = {"active": "green", "next": "cyan", "retired": "dim"}
 
 
@@ -19,13 +20,14 @@ def describe(key_set: KeySet, *, now: float) -> RenderableType:
     """Version and life, the issuer's keys, and each client with its keys and rights."""
     days = (key_set.expires_at - now) / _DAY
     ends = Text(
-        f"version {key_set.version}, signed {when(key_set.issued_at)}, believed until "
-        f"{when(key_set.expires_at)} ({days:.0f} days)",
+        f"version {key_set.version} of issuer {key_set.issuer}, signed {when(key_set.issued_at)}, "
+        f"believed until {when(key_set.expires_at)} ({days:.0f} days)",
         style="yellow" if needs_signing(key_set, now=now) else "",
     )
-    keys = Table("owner", "key", "alg", "state", title="keys", title_justify="left")
+    kid = Column("key", no_wrap=True, min_width=_KID)
+    keys = Table("owner", kid, "alg", "state", title="keys", title_justify="left")
     for listed in key_set.issuer_keys.values():
-        keys.add_row(f"issuer ({key_set.issuer})", *_key_cells(listed))
+        keys.add_row("issuer", *_key_cells(listed))
     for client_id, client in key_set.clients.items():
         for listed in client.keys.values():
             keys.add_row(client_id, *_key_cells(listed))

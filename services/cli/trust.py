@@ -59,10 +59,11 @@ def init(
             complete_issuer(draft, keyring, now=now)
         else:
             draft.add_issuer_key(read_verification_key(issuer_key), "active")
-        authority.create_root()
+        authority.ensure_root()
         key_set = authority.publish(draft, now=now)
     console = Console()
-    console.print(f"made a trust root in {state}; keep {state}/root apart from every service")
+    made = f"made a trust root in {state}; keep {state}/root apart from every service"
+    console.print(made, markup=False, soft_wrap=True)
     console.print(describe(key_set, now=now))
 
 

@@ -29,8 +29,7 @@ def make_local_trust(state: Path, passphrase: bytes | None = None) -> None:
     authority = Authority(state, passphrase)
     keyring = Keyring(authority.keys, passphrase)
     with authority.alone():
-        if not authority.exists:
-            authority.create_root()
+        authority.ensure_root()
         if not authority.has_statement:
             draft = KeySetDraft.new(USER_SERVICE)
             complete(draft, keyring, now=now)

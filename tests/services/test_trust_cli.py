@@ -90,6 +90,17 @@ def test_init_makes_a_root_that_only_its_owner_reads_and_a_believed_statement(
     assert key_set.clients == {}
 
 
+def test_init_lists_the_issuers_key_that_is_kept_elsewhere(
+    operator: Operator, tmp_path: Path
+) -> None:
+    key = public_jwk(tmp_path, "issuer")
+
+    key_set = operator.does("init", "--issuer-key", key)
+
+    assert list(key_set.issuer_keys) == [json.loads(key.read_text())["kid"]]
+    assert not (operator.state / "keys").exists()
+
+
 def test_a_root_is_never_overwritten(ready: Operator) -> None:
     key = (ready.state / "root/root.pem").read_bytes()
 
@@ -243,6 +254,17 @@ def test_the_issuer_keeps_one_key_at_least(ready: Operator) -> None:
     assert isinstance(ready.fails("withdraw", "issuer", "--kid", second), KeySetError)
 
 
+def test_the_issuer_is_not_withdrawn_as_a_whole(ready: Operator) -> None:
+    assert ready.run("withdraw", "issuer").exit_code == 2
+    assert ready.key_set().version == 1
+
+
+def test_who_has_no_active_key_left_is_told(ready: Operator) -> None:
+    first, _ = ready.key_set().issuer_keys
+
+    assert "no active key" in ready.run("withdraw", "issuer", "--kid", first).output
+
+
 @pytest.mark.parametrize("arguments", [("withdraw", "nobody"), ("rotate", "nobody")])
 def test_a_party_that_is_not_listed_cannot_be_changed(
     ready: Operator, arguments: tuple[str, ...]
@@ -307,6 +329,33 @@ def test_show_names_the_issuer_the_clients_and_the_end(ready: Operator) -> None:
     assert shown["version"] == 2
     assert [key["kid"] for key in shown["issuer"]["keys"]] == list(key_set.issuer_keys)
     assert shown["clients"]["api-gateway"]["exchanges"] == ["order-service"]
+
+
+def test_show_says_when_the_statement_ends_soon(ready: Operator) -> None:
+    assert "carnet trust sign" not in ready.run("show").stderr
+
+    ready.does("sign", "--days", "20")
+
+    assert "carnet trust sign" in ready.run("show").stderr
+
+
+def test_a_statement_that_cannot_be_replaced_leaves_nothing_behind(ready: Operator) -> None:
+    authority = Authority(ready.state)
+    draft = KeySetDraft.of(authority.latest())
+    (ready.state / "key-set.jwt").unlink()
+    (ready.state / "key-set.jwt/in the way").mkdir(parents=True)
+
+    with pytest.raises(StartError):
+        authority.publish(draft, now=time.time())
+    with pytest.raises(StartError):
+        authority.latest()
+
+    assert sorted(path.name for path in ready.state.iterdir()) == [
+        "key-set.jwt",
+        "keys",
+        "root",
+        "trust-root.json",
+    ]
 
 
 def test_key_makes_a_key_once_and_reads_it_again(tmp_path: Path) -> None:
@@ -375,6 +424,17 @@ def test_a_local_statement_follows_what_the_services_need(tmp_path: Path) -> Non
     key_set = Operator(tmp_path).key_set()
     assert key_set.version == 3
     assert key_set.clients["api-gateway"].publishes == CLIENTS["api-gateway"].publishes
+
+
+def test_a_lost_public_half_of_a_local_root_is_made_again(tmp_path: Path) -> None:
+    make_local_trust(tmp_path)
+    public = (tmp_path / "trust-root.json").read_bytes()
+    (tmp_path / "trust-root.json").unlink()
+
+    make_local_trust(tmp_path)
+
+    assert (tmp_path / "trust-root.json").read_bytes() == public
+    assert Operator(tmp_path).key_set().version == 1
 
 
 def test_lost_keys_of_a_local_trust_are_replaced(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The user service of each test: real keys, and a database of its own."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,25 +27,39 @@ def realm(clock: Clock) -> Realm:
     return Realm(clock)
 
 
+@pytest_asyncio.fixture(scope="session")
+async def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables, to be copied: migrating takes longer than most tests."""
+    file = tmp_path_factory.mktemp("migrated") / "users.db"
+    await upgrade(f"sqlite+aiosqlite:///{file}", MIGRATIONS)
+    return file
+
+
 @pytest_asyncio.fixture
 async def users(
-    request: pytest.FixtureRequest, realm: Realm, tmp_path: Path, postgres: Postgres
+    request: pytest.FixtureRequest,
+    realm: Realm,
+    tmp_path: Path,
+    migrated: Path,
+    postgres: Postgres,
 ) -> AsyncIterator[Users]:
     """The service with the account `ada`; on SQLite, or where `everywhere` says."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        async with _open(realm, f"sqlite+aiosqlite:///{tmp_path / 'users.db'}") as users:
+        file = shutil.copy(migrated, tmp_path / "users.db")
+        async with _open(realm, f"sqlite+aiosqlite:///{file}") as users:
             yield users
         return
     try:
-        async with postgres.fresh_database() as url, _open(realm, url) as users:
-            yield users
+        async with postgres.fresh_database() as url:
+            await upgrade(url, MIGRATIONS)
+            async with _open(realm, url) as users:
+                yield users
     except UnavailableError as error:
         pytest.skip(f"no PostgreSQL: {error}")
 
 
 @asynccontextmanager
 async def _open(realm: Realm, url: str) -> AsyncIterator[Users]:
-    await upgrade(url, MIGRATIONS)
     database = open_database(url)
     try:
         handlers = make_handlers(realm, database, realm.trust())
