@@ -1,17 +1,31 @@
 """A connected broker with the market's topology, and plain access beside it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from messaging.broker import Broker
 from messaging.publisher import Publisher
 from messaging.topology import declare
+from tests.brokers import Brokers
 from tests.messaging.market import GATEWAY, TOPOLOGY
 from tests.messaging.raw import WAIT, Raw, raw_channel
 from tests.messaging.stall import Stall, open_stall
 from tests.messaging.wire import Wire, wire_to
+
+
+@asynccontextmanager
+async def started_broker(url: str) -> AsyncIterator[Broker]:
+    broker = Broker(url, name="test")
+    await broker.start(WAIT)
+    try:
+        await declare(broker, TOPOLOGY, deadline=WAIT)
+        yield broker
+    finally:
+        await broker.close(WAIT)
 
 
 @pytest_asyncio.fixture
@@ -24,11 +38,8 @@ async def wire(amqp_url: str) -> AsyncIterator[Wire]:
 @pytest_asyncio.fixture
 async def link(wire: Wire) -> AsyncIterator[Broker]:
     """A started broker, with the market's topology declared."""
-    broker = Broker(wire.url, name="test")
-    await broker.start(WAIT)
-    await declare(broker, TOPOLOGY, deadline=WAIT)
-    yield broker
-    await broker.close(WAIT)
+    async with started_broker(wire.url) as broker:
+        yield broker
 
 
 @pytest_asyncio.fixture
@@ -61,3 +72,32 @@ async def any_stall(
     """A stall on each kind of database in turn, not yet consuming."""
     async with open_stall(link, publisher, raw, database_url) as stall:
         yield stall
+
+
+@pytest_asyncio.fixture(scope="session")
+async def standing_url(brokers: Brokers) -> AsyncIterator[str]:
+    """A virtual host for all the tests that leave a consumer as they found it."""
+    broker = await brokers.any()
+    async with broker.fresh_vhost() as vhost:
+        yield broker.url(vhost)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def standing_stall(
+    standing_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stall]:
+    url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('standing') / 'stall.db'}"
+    async with (
+        started_broker(standing_url) as link,
+        raw_channel(standing_url) as raw,
+        open_stall(link, Publisher(link, client_id=GATEWAY), raw, url) as stall,
+    ):
+        await stall.open()
+        yield stall
+
+
+@pytest_asyncio.fixture
+async def standing(standing_stall: Stall) -> Stall:
+    """A stall that consumes already, emptied of what other tests left."""
+    await standing_stall.empty()
+    return standing_stall

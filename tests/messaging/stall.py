@@ -8,7 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aio_pika.abc import AbstractIncomingMessage
-from sqlalchemy import Column, Executable, MetaData, String, Table, func, insert, select, text
+from sqlalchemy import (
+    Column,
+    Executable,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+)
 
 from auth.errors import RefusalError
 from auth.message import VerifiedMessage
@@ -149,6 +160,17 @@ class Stall:
     async def execute(self, statement: str | Executable) -> None:
         async with self.database.transaction() as session:
             await session.execute(text(statement) if isinstance(statement, str) else statement)
+
+    async def empty(self) -> None:
+        """Forget what was, and leave nothing in the queues."""
+        for queue in (WORK.name, WORK.dead):
+            await (await self.raw.channel.get_queue(queue, ensure=False)).purge()
+        async with self.database.transaction() as session:
+            for table in METADATA.sorted_tables:
+                await session.execute(delete(table))
+        self.consumer.counts.clear()
+        self.starts.clear()
+        self.refusals.clear()
 
     def waiting(self) -> int:
         """Deliveries that were handed over and are not settled."""
