@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -164,10 +165,10 @@ class Sealer:
                 {
                     "k": kind,
                     "iss": self.client_id,
-                    "iat": int(iat),
-                    # Both cut alike: were one rounded up, a life of exactly the longest that
-                    # is allowed would be refused as one second too long.
-                    "exp": int(exp),
+                    # Both rounded up: the message counts for as long as was asked, and a life
+                    # of the longest that is allowed never becomes a second longer.
+                    "iat": math.ceil(iat),
+                    "exp": math.ceil(exp),
                     "bh": digest(body),
                     "ex": route.exchange,
                     "rk": route.routing_key,
