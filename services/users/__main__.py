@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from auth.trust import FixedTrust
 from auth.verifier import Verifier
@@ -29,6 +29,9 @@ from services.users.settings import UserSettings
 from services.users.signing import load_issuer
 from services.users.store import MIGRATIONS
 
+CONCURRENCY: Final = 100
+"""Requests at once: those that wait for their turn at Argon2id must not hold up the others."""
+
 
 async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
     """Run until `shutdown`; then finish what runs, give back the rest, and close.
@@ -45,11 +48,13 @@ async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
     database = open_database(settings.database_url.get_secret_value())
     sessions = Sessions(database, clock, SessionLife(settings.session_life, settings.session_idle))
     assertions = Assertions(trust, database, clock)
+    passwords = Passwords()
+    await passwords.warm_up()
     service = user_service(
         Handlers(
             trust=trust,
             issuer=issuer,
-            accounts=Accounts(database, Passwords(), clock),
+            accounts=Accounts(database, passwords, clock),
             sessions=sessions,
             exchange=TokenExchange(trust, issuer, sessions, clock),
             assertions=assertions,
@@ -74,6 +79,7 @@ async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
             trust=trust,
             decryption=identity.decryption,
             clock=clock,
+            concurrency=CONCURRENCY,
             drain=settings.shutdown_deadline,
         )
         await health.start()

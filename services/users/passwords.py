@@ -15,6 +15,10 @@ class Passwords:
     def __init__(self, at_once: int | None = None) -> None:
         self._turns = asyncio.Semaphore(at_once or os.cpu_count() or 1)
 
+    async def warm_up(self) -> None:
+        """Do once what only the first unknown name would have to wait for."""
+        await self.verify(None, "")
+
     async def hash(self, password: str) -> str:
         async with self._turns:
             return await asyncio.to_thread(hash_password, password)
