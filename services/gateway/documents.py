@@ -39,10 +39,13 @@ TOKEN: Final = (
     problems.DUPLICATE_TOKEN,
     problems.MISSING_TOKEN,
     problems.token_refused("expired"),
-    problems.INSUFFICIENT_SCOPE,
+    problems.SESSION_ENDED,
     problems.TRUST_UNAVAILABLE,
 )
 """What a route with an access token may answer."""
+
+SCOPED: Final = (*TOKEN, problems.INSUFFICIENT_SCOPE)
+"""What a route that needs a scope may answer."""
 
 RPC: Final = (
     problems.UPSTREAM_REFUSED,

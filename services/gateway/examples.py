@@ -27,10 +27,9 @@ ORDER: Final = {
     "placed_through": ["api-gateway"],
     "placed_at": "2026-03-02T09:30:00Z",
     "changed_at": "2026-03-02T09:30:00Z",
-    "refusal": None,
 }
 
-ORDERS: Final = {"orders": [ORDER], "next": None}
+ORDERS: Final = {"orders": [ORDER], "next": f"1772443800.{ORDER_ID}"}
 
 EVENTS: Final = """\
 retry: 2000

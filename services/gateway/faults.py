@@ -41,14 +41,14 @@ FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
         problems.BROKER_UNAVAILABLE,
         "The broker cannot be reached; nothing was accepted.",
     ),
-    UnroutableError: (problems.UNROUTABLE, "No queue takes this command; nothing was accepted."),
+    UnroutableError: (problems.UNROUTABLE, "No service takes this at present; nothing was accepted."),
     PublishForbiddenError: (
         problems.UNROUTABLE,
         "The broker does not let the gateway send this; nothing was accepted.",
     ),
     UnconfirmedError: (
         problems.UNCONFIRMED,
-        "The broker did not confirm in time; whether the command arrived is not known.",
+        "The broker did not confirm in time; whether it arrived is not known.",
     ),
     RpcTimeoutError: (problems.UPSTREAM_UNAVAILABLE, "A service did not answer in time."),
     NoRecipientKeyError: (

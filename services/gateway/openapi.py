@@ -12,8 +12,8 @@ Commands are answered with 202 once the broker holds them, and with a problem do
 that says how to go on where that is not known. A command that is sent again with the same
 `Idempotency-Key` is the same command.
 
-Besides what each operation documents, the server answers 431 to header fields of more than 16 KiB,
-and 400 to what is not HTTP.
+Besides what each operation documents, the server answers 413 to any body of more than 64 KiB, 431
+to header fields of more than 16 KiB, and 400 to what is not HTTP; likewise as problem documents.
 """
 
 TAGS: Final = [

@@ -25,6 +25,10 @@ Parts = Annotated[GatewayParts, Depends(parts_of)]
 router = APIRouter()
 
 
+class JwkSetResponse(JSONResponse):
+    media_type = JWK_SET
+
+
 class Metadata(BaseModel):
     """An authorization server's metadata (RFC 8414 §2)."""
 
@@ -66,7 +70,7 @@ def of_server(url: str) -> dict[str, Any]:
     operation_id="jwks",
     summary="The issuer's public keys",
     tags=["discovery"],
-    response_class=JSONResponse,
+    response_class=JwkSetResponse,
     responses={
         **problems_of(),
         200: {
@@ -80,9 +84,9 @@ def of_server(url: str) -> dict[str, Any]:
         },
     },
 )
-async def jwks(parts: Parts) -> JSONResponse:
+async def jwks(parts: Parts) -> JwkSetResponse:
     """The keys that access tokens are signed with."""
-    return JSONResponse(parts.trust.key_set.jwks(), headers=CACHED, media_type=JWK_SET)
+    return JwkSetResponse(parts.trust.key_set.jwks(), headers=CACHED)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from services.contracts.topology import ORDER_SERVICE
 from services.gateway import examples, problems
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
-from services.gateway.documents import RPC, TOKEN, Responses, problems_of
+from services.gateway.documents import RPC, SCOPED, Responses, problems_of
 from services.gateway.live import TooManyStreamsError
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
@@ -21,9 +21,7 @@ from services.gateway.stream import OrderStream
 PAGE: Final = 100
 _SEQUENCE: Final = r"^[0-9]{1,15}$"
 _DOCUMENTED: Final[Responses] = {
-    **problems_of(
-        *TOKEN, problems.SESSION_ENDED, problems.INVALID_REQUEST, problems.TOO_MANY_STREAMS, *RPC
-    ),
+    **problems_of(*SCOPED, problems.INVALID_REQUEST, problems.TOO_MANY_STREAMS, *RPC),
     200: {
         "description": "Events in order, each once: `id` counts the user's events without a gap, "
         "`event` is the type, `data` the event as JSON. Comments are signs of life. The last one "

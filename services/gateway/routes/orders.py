@@ -22,7 +22,7 @@ from services.gateway import examples, problems
 from services.gateway.bearer import caller, lacking
 from services.gateway.carnets import Caller
 from services.gateway.commands import KEY_HEADER, Commands, Wish
-from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
+from services.gateway.documents import BODY, RPC, SCOPED, answer, problems_of
 from services.gateway.media import JSON, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import NewOrder, OrderAccepted
@@ -44,7 +44,7 @@ Key = Annotated[
     ),
 ]
 
-COMMAND: Final = (*TOKEN, problems.SESSION_ENDED, *RPC, problems.STORE_UNAVAILABLE)
+COMMAND: Final = (*SCOPED, *RPC, problems.STORE_UNAVAILABLE)
 ACCEPTED: Final = answer(
     202,
     "The broker has confirmed the command.",
@@ -130,7 +130,7 @@ async def cancel_order(
     summary="List orders",
     responses={
         **answer(200, "A page of orders.", examples.ORDERS),
-        **problems_of(*TOKEN, problems.SESSION_ENDED, problems.INVALID_REQUEST, *RPC),
+        **problems_of(*SCOPED, problems.INVALID_REQUEST, *RPC),
     },
 )
 async def list_orders(
@@ -161,9 +161,7 @@ async def list_orders(
     summary="Get an order",
     responses={
         **answer(200, "The order.", examples.ORDER),
-        **problems_of(
-            *TOKEN, problems.SESSION_ENDED, problems.NOT_FOUND, problems.INVALID_REQUEST, *RPC
-        ),
+        **problems_of(*SCOPED, problems.NOT_FOUND, problems.INVALID_REQUEST, *RPC),
     },
 )
 async def get_order(order_id: OrderPath, reader: Reader, parts: Parts) -> OrderView:

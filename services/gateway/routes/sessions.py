@@ -69,7 +69,7 @@ async def sign_in(credentials: Credentials, parts: Parts, response: Response) ->
     operation_id="signOut",
     summary="Sign out",
     status_code=204,
-    responses=problems_of(*TOKEN, problems.SESSION_ENDED, *RPC),
+    responses=problems_of(*TOKEN, *RPC),
 )
 async def sign_out(caller: Annotated[Caller, Security(caller)], parts: Parts) -> None:
     """End the session that the access token belongs to, with its refresh tokens and streams."""

@@ -1,0 +1,204 @@
+"""The OpenAPI document is valid, and says what the routes really answer."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from services.contracts.topology import GATEWAY
+from tests.services.gateway.stack import PASSWORD, TEA, Stack, User
+
+ID = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
+BROKEN = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+LARGE = {"content": b"x" * 70_000, "headers": {"Content-Type": "application/json"}}
+TEXT = {"content": b"x", "headers": {"Content-Type": "text/plain"}}
+IN_QUERY = {"params": {"access_token": "x"}}
+
+OF_FAULTS = {"408", "429", "500", "502", "503"}
+"""Answers to faults and to haste: `test_faults` and `test_limits` bring them about."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and the status that it is answered with."""
+
+    operation: str
+    status: int
+    request: dict[str, Any] = field(default_factory=dict)
+    order_id: str = ID
+    scoped: bool = True
+    anonymous: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.operation}-{self.status}"
+
+
+CREDENTIALS = {"name": "the-documented-one", "password": PASSWORD}
+CASES = [
+    Case("register", 201, {"json": CREDENTIALS}),
+    Case("register", 409, {"json": CREDENTIALS}),
+    Case("register", 400, BROKEN),
+    Case("register", 413, LARGE),
+    Case("register", 415, TEXT),
+    Case("register", 422, {"json": {}}),
+    Case("signIn", 201, {"json": CREDENTIALS}),
+    Case("signIn", 401, {"json": {"name": "nobody", "password": "x"}}),
+    Case("signIn", 400, BROKEN),
+    Case("signIn", 413, LARGE),
+    Case("signIn", 415, TEXT),
+    Case("signIn", 422, {"json": {}}),
+    Case("signOut", 204),
+    Case("signOut", 400, IN_QUERY),
+    Case("signOut", 401, anonymous=True),
+    Case("token", 400, {"data": {"grant_type": "password"}}, anonymous=True),
+    Case("token", 401, {"data": {"grant_type": "client_credentials"}}, anonymous=True),
+    Case("token", 413, {"content": b"x" * 70_000}, anonymous=True),
+    Case("placeOrder", 202, {"json": TEA}),
+    Case("placeOrder", 400, BROKEN),
+    Case("placeOrder", 401, {"json": TEA}, anonymous=True),
+    Case("placeOrder", 403, {"json": TEA}, scoped=False),
+    Case("placeOrder", 413, LARGE),
+    Case("placeOrder", 415, TEXT),
+    Case("placeOrder", 422, {"json": {}}),
+    Case("cancelOrder", 202),
+    Case("cancelOrder", 400, IN_QUERY),
+    Case("cancelOrder", 401, anonymous=True),
+    Case("cancelOrder", 403, scoped=False),
+    Case("cancelOrder", 422, order_id="none"),
+    Case("listOrders", 200),
+    Case("listOrders", 400, IN_QUERY),
+    Case("listOrders", 401, anonymous=True),
+    Case("listOrders", 403, {"params": {"everyone": True}}),
+    Case("listOrders", 422, {"params": {"limit": 0}}),
+    Case("getOrder", 200, order_id=""),
+    Case("getOrder", 400, IN_QUERY),
+    Case("getOrder", 401, anonymous=True),
+    Case("getOrder", 403, scoped=False),
+    Case("getOrder", 404),
+    Case("getOrder", 422, order_id="none"),
+    Case("orderEvents", 400, IN_QUERY),
+    Case("orderEvents", 401, anonymous=True),
+    Case("orderEvents", 403, scoped=False),
+    Case("orderEvents", 422, {"params": {"last_event_id": "x"}}),
+    Case("jwks", 200),
+    Case("metadata", 200),
+    Case("live", 200),
+    Case("ready", 200),
+]
+ELSEWHERE = {("orderEvents", "200"), ("token", "200")}
+"""Streams and tokens have tests of their own."""
+
+
+@pytest_asyncio.fixture
+async def document(http: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await http.get("/openapi.json")
+    loaded: dict[str, Any] = answer.json()
+    return loaded
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def check(document: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    OAS31Validator({**schema, "components": document["components"]}).validate(value)
+
+
+async def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+async def test_every_operation_is_named_and_tagged_and_explained(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    names = []
+    for _, path, operation in operations(document):
+        assert operation["summary"], path
+        assert operation["description"], path
+        assert set(operation["tags"]) <= tags
+        assert "500" in operation["responses"]
+        names.append(operation["operationId"])
+    assert len(names) == len(set(names))
+
+
+async def test_what_needs_a_token_says_so(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
+    for _, path, operation in operations(document):
+        assert ("security" in operation) == ("token_in_query" in str(operation["responses"])), path
+        for requirement in operation.get("security", []):
+            for scopes in requirement.values():
+                assert set(scopes) <= flow["scopes"].keys()
+
+
+async def test_every_answer_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                examples = [e["value"] for e in content.get("examples", {}).values()]
+                examples += [content["example"]] if "example" in content else []
+                assert examples, (path, status, media_type)
+                for example in examples:
+                    check(document, content["schema"], example)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_the_routes_answer_as_documented(
+    stack: Stack, ada: User, document: dict[str, Any], case: Case
+) -> None:
+    method, path, operation = next(
+        found for found in operations(document) if found[2]["operationId"] == case.operation
+    )
+    order_id = case.order_id or (await ada.place()).json()["id"]
+    if not case.order_id:
+        await ada.order(order_id)
+    if not case.scoped:
+        ada.http.headers.update(without_scopes(stack, ada))
+
+    if case.anonymous:
+        del ada.http.headers["Authorization"]
+
+    answer = await ada.http.request(method, path.format(order_id=order_id), **case.request)
+
+    assert answer.status_code == case.status, answer.text
+    documented = operation["responses"][str(case.status)]
+    for name in documented.get("headers", {}):
+        assert name in answer.headers
+    if "content" not in documented:
+        assert answer.content == b""
+        return
+    content = documented["content"][answer.headers["content-type"]]
+    check(document, content["schema"], answer.json())
+    if answer.headers["content-type"] == "application/problem+json":
+        assert answer.json()["code"] in content["examples"]
+
+
+async def test_no_answer_is_documented_that_is_not_given(document: dict[str, Any]) -> None:
+    documented = {
+        (operation["operationId"], status)
+        for _, _, operation in operations(document)
+        for status in operation["responses"].keys() - OF_FAULTS
+    }
+
+    assert documented - ELSEWHERE == {(case.operation, str(case.status)) for case in CASES}
+
+
+def without_scopes(stack: Stack, user: User) -> dict[str, str]:
+    token = stack.issuer.access_token(
+        subject=user.sub,
+        audience=GATEWAY,
+        client_id=user.claims.client_id,
+        scopes=frozenset(),
+        session=user.claims.sid,
+        epoch=user.claims.epoch,
+        auth_time=None,
+        now=time.time(),
+    )
+    return {"Authorization": f"Bearer {token}"}
