@@ -1,0 +1,1 @@
+"""The user service, the issuer: accounts, sessions, tokens."""
