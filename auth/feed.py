@@ -1,0 +1,231 @@
+"""The trust feed as one relying party holds it: what it has heard, and whether that is enough.
+
+It decides; `messaging.trust` carries. Statements may come from anywhere, twice, late, or forged:
+only what an issuer's key of the present key set signed counts, and only forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from auth import jws, statements
+from auth.checks import check_signing_time
+from auth.claims import LEEWAY
+from auth.errors import (
+    Code,
+    KeySetError,
+    TrustUnavailableError,
+    UntrustedTokenError,
+)
+from auth.keyset import KeySet, TrustRoot
+from auth.revocation import RevocationList
+from auth.statements import (
+    HEARTBEAT,
+    MAX_PAGE,
+    MAX_STATEMENT,
+    REVOCATION,
+    SNAPSHOT,
+    HeartbeatClaims,
+    Revocation,
+    RevocationClaims,
+    SnapshotClaims,
+)
+from auth.strict import UnverifiedToken, parse_token
+
+MAX_SILENCE: Final = 10.0
+"""Seconds without a new heartbeat after which nothing may be judged."""
+
+GAP: Final = 1.0
+"""Seconds for which a missing revocation may still be on its way before it is fetched."""
+
+Statement = TypeVar("Statement", RevocationClaims, HeartbeatClaims, SnapshotClaims)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a relying party must fetch to be complete.
+
+    revocations: those with a number above this one; None where none is missing.
+    key_set: whether a newer statement has been announced.
+    """
+
+    revocations: int | None
+    key_set: bool
+
+    def __bool__(self) -> bool:
+        return self.revocations is not None or self.key_set
+
+
+class Feed:
+    """A `TrustSource` that follows the issuer. Times: `now` since the epoch; `ticks` monotonic."""
+
+    def __init__(
+        self, root: TrustRoot, key_set: KeySet, *, max_silence: float = MAX_SILENCE
+    ) -> None:
+        """Start from a key set that the root signed; nothing may be judged before `complete`.
+
+        max_silence: seconds.
+        """
+        self._root = root
+        self.key_set = key_set
+        self.revocations = RevocationList()
+        self._max_silence = max_silence
+        self._feed: str | None = None
+        self._applied = -1  # no snapshot yet
+        self._ahead: set[int] = set()  # heard of, with an earlier one missing
+        self._latest = 0
+        self._resync = True
+        self._newest_version = key_set.version
+        self._beat: tuple[int, int] = (0, 0)
+        self._heard_at: float | None = None
+        self._gap_since: float | None = None
+
+    @property
+    def applied(self) -> int:
+        """Number of the last revocation up to which none is missing; -1 before a snapshot."""
+        return self._applied
+
+    def require_fresh(self, now: float, ticks: float) -> None:
+        """Raise unless what is held may be judged by.
+
+        Raises:
+            TrustUnavailableError: no snapshot yet, silence, a revocation missing for too long,
+                or the key set statement expired.
+        """
+        self.key_set.require_current(now)
+        if self._resync or self._heard_at is None:
+            raise TrustUnavailableError("the trust feed is not complete yet")
+        if ticks - self._heard_at > self._max_silence:
+            raise TrustUnavailableError("the trust feed is silent")
+        if self._gap_since is not None and ticks - self._gap_since > self._max_silence:
+            raise TrustUnavailableError("a revocation is missing")
+
+    def hear(self, unverified_statement: str, *, now: float, ticks: float) -> None:
+        """Take in what came over the feed: key set, revocation or heartbeat.
+
+        Raises:
+            RefusalError: not the issuer's, or of another kind; nothing has changed.
+            KeySetError: a key set statement that is not to be believed; nothing has changed.
+        """
+        token = parse_token(unverified_statement, limit=MAX_STATEMENT)
+        match token.unverified_header["typ"]:
+            case jws.KEY_SET:
+                self.adopt(unverified_statement, now=now)
+            case statements.HEARTBEAT:
+                self._take_heartbeat(token, now=now, ticks=ticks)
+            case _:
+                self._take_revocation(token, ticks=ticks)
+
+    def adopt(self, unverified_statement: str, *, now: float) -> bool:
+        """Take in a key set statement; whether it is newer than the one held.
+
+        Raises:
+            KeySetError: not to be believed, older, or another of the same version.
+        """
+        offered = self._root.verify(unverified_statement, now=now)
+        if not offered.supersedes(self.key_set):
+            return False
+        if offered.issuer != self.key_set.issuer:
+            raise KeySetError("the statement names another issuer")
+        self.key_set = offered
+        self._newest_version = max(self._newest_version, offered.version)
+        return True
+
+    def take_snapshot(self, unverified_snapshot: str, *, now: float, ticks: float) -> bool:
+        """Take in one page; whether another one is wanted.
+
+        Raises:
+            RefusalError: not the issuer's, or not the page that was asked for.
+        """
+        token = parse_token(unverified_snapshot, limit=MAX_STATEMENT)
+        page = self._verify(token, SNAPSHOT, SnapshotClaims)
+        if abs(page.iat - now) > LEEWAY:
+            raise UntrustedTokenError(Code.TOO_OLD, "a snapshot of another time")
+        if self._feed is not None and page.feed != self._feed:
+            self._restart()
+        if page.after > max(self._applied, 0):
+            raise UntrustedTokenError(Code.SEAL_MISMATCH, "a page that leaves others out")
+        self._feed = page.feed
+        for entry in page.entries:
+            self._revoke(entry)
+        self._applied = max(self._applied, page.upto)
+        self._latest = max(self._latest, page.seq)
+        self._resync = self._applied < page.seq
+        self._close_gap(ticks)
+        return self._resync
+
+    def lose_track(self) -> None:
+        """The connection was lost, and what was told meanwhile: judge nothing before it is had."""
+        self._resync = True
+
+    def wanted(self, ticks: float) -> Wanted:
+        """What is to be fetched now."""
+        overdue = self._gap_since is not None and ticks - self._gap_since >= GAP
+        missing = self._resync or overdue
+        return Wanted(
+            revocations=max(self._applied, 0) if missing else None,
+            key_set=self._newest_version > self.key_set.version,
+        )
+
+    def _take_heartbeat(self, token: UnverifiedToken, *, now: float, ticks: float) -> None:
+        beat = self._verify(token, HEARTBEAT, HeartbeatClaims)
+        if abs(beat.iat - now) > LEEWAY:
+            raise UntrustedTokenError(Code.TOO_OLD, "a heartbeat of another time")
+        if self._feed is not None and beat.feed != self._feed:
+            self._restart()
+        if (beat.iat, beat.seq) <= self._beat or beat.seq < self._beat[1]:
+            raise UntrustedTokenError(Code.TOO_OLD, "a heartbeat that was heard before")
+        self._feed = beat.feed
+        self._beat = (beat.iat, beat.seq)
+        self._heard_at = ticks
+        self._newest_version = max(self._newest_version, beat.version)
+        self._latest = max(self._latest, beat.seq)
+        self._close_gap(ticks)
+
+    def _take_revocation(self, token: UnverifiedToken, *, ticks: float) -> None:
+        revoked = self._verify(token, REVOCATION, RevocationClaims)
+        if revoked.feed != self._feed:
+            return  # the snapshot of that feed will have it
+        self._revoke(revoked)  # felt at once, also while an earlier one is missing
+        self._latest = max(self._latest, revoked.seq)
+        if revoked.seq > self._applied and len(self._ahead) < MAX_PAGE:
+            self._ahead.add(revoked.seq)
+        self._close_gap(ticks)
+
+    def _revoke(self, revoked: Revocation) -> None:
+        if revoked.sid is not None:
+            self.revocations.revoke_session(revoked.sid, until=revoked.until)
+        elif revoked.sub is not None and revoked.epoch is not None:
+            self.revocations.revoke_subject(revoked.sub, epoch=revoked.epoch, until=revoked.until)
+
+    def _close_gap(self, ticks: float) -> None:
+        """Count on as far as nothing is missing, and note since when something is."""
+        while self._applied + 1 in self._ahead:
+            self._applied += 1
+            self._ahead.discard(self._applied)
+        if self._applied >= self._latest:
+            self._gap_since = None
+            self._ahead.clear()
+        elif self._gap_since is None:
+            self._gap_since = ticks
+
+    def _restart(self) -> None:
+        """The issuer counts anew (its database was made anew). What is revoked stays revoked."""
+        self._applied, self._latest, self._beat = -1, 0, (0, 0)
+        self._ahead.clear()
+        self._gap_since = None
+        self._resync = True
+
+    def _verify(self, token: UnverifiedToken, typ: str, kind: type[Statement]) -> Statement:
+        jws.check_algorithm(token, typ=typ)
+        listed = self.key_set.issuer_keys.get(token.unverified_header["kid"])
+        if listed is None:
+            raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among the issuer's keys")
+        jws.check_key(token, listed.key)
+        jws.check_signature(token, listed.key)
+        claims = jws.parse_claims(token, kind)
+        check_signing_time(listed, claims.iat)
+        if claims.iss != self.key_set.issuer:
+            raise UntrustedTokenError(Code.WRONG_ISSUER, "iss is not our issuer")
+        return claims

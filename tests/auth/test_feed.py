@@ -1,0 +1,343 @@
+"""The trust feed: what is believed of it, what is fetched, and when nothing may be judged."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from auth.errors import (
+    AuthError,
+    KeySetError,
+    RefusalError,
+    RevokedTokenError,
+    TrustUnavailableError,
+)
+from auth.feed import Feed
+from auth.jws import CARNET, sign_token
+from auth.keys import SigningKey
+from auth.statements import HEARTBEAT, REVOCATION, Herald, Revocation
+from tests.auth.forge import ALICE, ISSUER, NOW, SESSION, parties
+
+FEED: Final = "feed-0000000000000001"
+OTHER_FEED: Final = "feed-0000000000000002"
+UNTIL: Final = NOW + 90_000
+
+herald: Final = Herald(ISSUER, FEED)
+
+
+def heartbeat(seq: int = 0, *, version: int = 1, now: float = NOW) -> str:
+    return herald.heartbeat(seq=seq, version=version, key=parties().issuer, now=now)
+
+
+def session_revoked(seq: int, session: str = SESSION) -> str:
+    revoked = Revocation(seq=seq, until=UNTIL, sid=session)
+    return herald.revocation(revoked, key=parties().issuer, now=NOW)
+
+
+def page(*entries: Revocation, after: int = 0, upto: int, seq: int | None = None) -> str:
+    return herald.snapshot(
+        list(entries),
+        after=after,
+        upto=upto,
+        seq=upto if seq is None else seq,
+        key=parties().issuer,
+        now=NOW,
+    )
+
+
+def silent_feed() -> Feed:
+    return Feed(parties().trust_root, parties().key_set())
+
+
+def fresh_feed(seq: int = 0) -> Feed:
+    """A feed that has heard a heartbeat and holds the snapshot up to it."""
+    feed = silent_feed()
+    feed.hear(heartbeat(seq), now=NOW, ticks=0)
+    feed.take_snapshot(page(upto=seq), now=NOW, ticks=0)
+    feed.require_fresh(NOW, 0)
+    return feed
+
+
+def is_revoked(feed: Feed, session: str = SESSION, *, epoch: int = 1) -> bool:
+    try:
+        feed.revocations.check(session=session, subject=ALICE, epoch=epoch)
+    except RevokedTokenError:
+        return True
+    return False
+
+
+def test_a_revoked_session_is_refused_at_once() -> None:
+    feed = fresh_feed()
+
+    feed.hear(session_revoked(1), now=NOW, ticks=0)
+
+    assert is_revoked(feed)
+    assert not is_revoked(feed, "session-of-somebody-else")
+    assert feed.applied == 1
+    assert not feed.wanted(100)
+
+
+def test_a_revoked_subject_is_refused_up_to_the_epoch() -> None:
+    feed = fresh_feed()
+    revoked = Revocation(seq=1, until=UNTIL, sub=ALICE, epoch=3)
+
+    feed.hear(herald.revocation(revoked, key=parties().issuer, now=NOW), now=NOW, ticks=0)
+
+    assert is_revoked(feed, epoch=2)
+    assert not is_revoked(feed, epoch=3)
+
+
+def test_nothing_is_judged_before_a_heartbeat_and_a_snapshot() -> None:
+    feed = silent_feed()
+    assert feed.wanted(0).revocations == 0
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+    feed.hear(heartbeat(), now=NOW, ticks=0)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+    feed.take_snapshot(page(upto=0), now=NOW, ticks=0)
+    feed.require_fresh(NOW, 0)
+
+
+def test_silence_makes_it_stale_and_a_heartbeat_fresh_again() -> None:
+    feed = fresh_feed()
+
+    feed.require_fresh(NOW, 10)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 10.1)
+
+    feed.hear(heartbeat(now=NOW + 11), now=NOW + 11, ticks=11)
+    feed.require_fresh(NOW + 11, 11)
+
+
+def test_a_replayed_heartbeat_keeps_nothing_fresh() -> None:
+    feed = fresh_feed()
+
+    with pytest.raises(RefusalError):
+        feed.hear(heartbeat(), now=NOW + 9, ticks=9)
+
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 11, 11)
+
+
+def test_what_was_told_while_the_connection_was_lost_is_fetched_before_anything_is_judged() -> None:
+    feed = fresh_feed(seq=4)
+
+    feed.lose_track()
+
+    assert feed.wanted(0).revocations == 4
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+    missed = Revocation(seq=5, until=UNTIL, sid=SESSION)
+    feed.take_snapshot(page(missed, after=4, upto=5), now=NOW, ticks=0)
+    feed.require_fresh(NOW, 0)
+    assert is_revoked(feed)
+
+
+def test_a_gap_is_fetched_after_a_second_and_ends_all_judging_when_it_stays() -> None:
+    feed = fresh_feed()
+
+    feed.hear(session_revoked(2), now=NOW, ticks=5)
+
+    assert is_revoked(feed)  # felt at once, although the first is missing
+    assert not feed.wanted(5.9)
+    assert feed.wanted(6).revocations == 0
+    feed.hear(heartbeat(2, now=NOW + 14), now=NOW + 14, ticks=14)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 15, 15.1)
+
+    feed.take_snapshot(page(upto=2), now=NOW, ticks=15.1)
+    feed.require_fresh(NOW + 15, 15.1)
+
+
+def test_a_gap_that_closes_by_itself_is_not_fetched() -> None:
+    feed = fresh_feed()
+
+    feed.hear(session_revoked(2), now=NOW, ticks=0)
+    feed.hear(session_revoked(1, "another-session-00001"), now=NOW, ticks=0.5)
+
+    assert feed.applied == 2
+    assert not feed.wanted(100)
+
+
+def test_a_heartbeat_tells_of_a_revocation_that_was_never_heard() -> None:
+    feed = fresh_feed()
+
+    feed.hear(heartbeat(3, now=NOW + 2), now=NOW + 2, ticks=2)
+
+    assert feed.wanted(3).revocations == 0
+
+
+def test_pages_follow_each_other_until_all_is_known() -> None:
+    feed = silent_feed()
+    feed.hear(heartbeat(3), now=NOW, ticks=0)
+    first = Revocation(seq=1, until=UNTIL, sid="another-session-00001")
+    last = Revocation(seq=3, until=UNTIL, sid=SESSION)
+
+    more = feed.take_snapshot(page(first, upto=1, seq=3), now=NOW, ticks=0)
+    end = feed.take_snapshot(page(last, after=1, upto=3), now=NOW, ticks=0)
+
+    assert (more, end) == (True, False)
+    assert is_revoked(feed)
+    assert is_revoked(feed, "another-session-00001")
+
+
+def test_a_new_key_set_is_announced_and_adopted() -> None:
+    feed = fresh_feed()
+    draft = parties().draft()
+    draft.version = 2
+
+    feed.hear(heartbeat(version=2, now=NOW + 2), now=NOW + 2, ticks=2)
+    assert feed.wanted(2).key_set
+    feed.hear(draft.sign(parties().root, now=NOW), now=NOW + 2, ticks=2)
+
+    assert feed.key_set.version == 2
+    assert not feed.wanted(2)
+
+
+def test_the_same_key_set_again_changes_nothing() -> None:
+    feed = fresh_feed()
+
+    assert feed.adopt(feed.key_set.statement, now=NOW) is False
+
+
+def test_an_issuer_that_counts_anew_is_followed_and_what_was_revoked_stays_so() -> None:
+    feed = fresh_feed(seq=7)
+    feed.hear(session_revoked(8), now=NOW, ticks=0)
+    anew = Herald(ISSUER, OTHER_FEED)
+
+    beat = anew.heartbeat(seq=0, version=1, key=parties().issuer, now=NOW + 2)
+    feed.hear(beat, now=NOW + 2, ticks=2)
+
+    assert feed.wanted(2).revocations == 0
+    assert is_revoked(feed)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 2, 2)
+
+
+def test_a_revocation_of_an_unknown_feed_waits_for_its_snapshot() -> None:
+    feed = silent_feed()
+
+    feed.hear(session_revoked(1), now=NOW, ticks=0)
+
+    assert feed.wanted(0).revocations == 0
+
+
+def test_an_expired_statement_ends_all_judging() -> None:
+    feed = fresh_feed()
+
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(feed.key_set.expires_at + 1, 0)
+
+
+Forged = Callable[[], str]
+
+
+def _older_key_set() -> str:
+    draft = parties().draft()
+    draft.version = 0
+    return draft.sign(parties().root, now=NOW)
+
+
+def _other_key_set_of_the_same_version() -> str:
+    draft = parties().draft()
+    draft.withdraw_client("report-service")
+    return draft.sign(parties().root, now=NOW)
+
+
+def _of_another_issuer() -> str:
+    draft = parties().draft()
+    draft.version, draft.issuer = 2, "another-issuer"
+    return draft.sign(parties().root, now=NOW)
+
+
+def _signed_by(key: SigningKey, typ: str = REVOCATION) -> str:
+    claims = {"iss": ISSUER, "iat": NOW, "feed": FEED, "jti": "x" * 16, "seq": 1, "until": UNTIL}
+    return sign_token({**claims, "sid": SESSION}, typ=typ, key=key)
+
+
+FORGED: Final[dict[str, Forged]] = {
+    "revocation by a stranger": lambda: _signed_by(parties().stranger),
+    "revocation by a listed client": lambda: _signed_by(parties().gateway),
+    "revocation by a retired key": lambda: _signed_by(parties().issuer_retired),
+    "carnet in the place of a revocation": lambda: _signed_by(parties().issuer, CARNET),
+    "heartbeat by a stranger": lambda: herald.heartbeat(
+        seq=9, version=1, key=parties().stranger, now=NOW + 1
+    ),
+    "heartbeat of yesterday": lambda: heartbeat(9, now=NOW - 86_400),
+    "heartbeat of tomorrow": lambda: heartbeat(9, now=NOW + 86_400),
+    "heartbeat that counts back": lambda: heartbeat(3, now=NOW + 1),
+    "heartbeat beyond all numbers": lambda: sign_token(
+        {"iss": ISSUER, "iat": NOW + 1, "feed": FEED, "seq": 2**53 + 1, "version": 1},
+        typ=HEARTBEAT,
+        key=parties().issuer,
+    ),
+    "heartbeat of another issuer": lambda: Herald("another-issuer", FEED).heartbeat(
+        seq=9, version=1, key=parties().issuer, now=NOW + 1
+    ),
+    "revocation of nothing": lambda: sign_token(
+        {"iss": ISSUER, "iat": NOW, "feed": FEED, "jti": "x" * 16, "seq": 6, "until": UNTIL},
+        typ=REVOCATION,
+        key=parties().issuer,
+    ),
+    "key set by an issuer's key": lambda: parties().draft().sign(parties().issuer, now=NOW),
+    "older key set": _older_key_set,
+    "other key set of the same version": _other_key_set_of_the_same_version,
+    "key set of another issuer": _of_another_issuer,
+    "empty": lambda: "",
+    "noise": lambda: "not.a.token",
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_what_is_not_the_issuers_word_changes_nothing(case: str) -> None:
+    feed = fresh_feed(seq=5)
+
+    with pytest.raises((RefusalError, KeySetError)):
+        feed.hear(FORGED[case](), now=NOW, ticks=0)
+
+    assert not is_revoked(feed)
+    assert (feed.applied, feed.key_set.version) == (5, 1)
+    assert not feed.wanted(100)
+
+
+STRANGE_PAGES: Final[dict[str, Forged]] = {
+    "by a stranger": lambda: herald.snapshot(
+        [], after=0, upto=0, seq=0, key=parties().stranger, now=NOW
+    ),
+    "of yesterday": lambda: herald.snapshot(
+        [], after=0, upto=0, seq=0, key=parties().issuer, now=NOW - 86_400
+    ),
+    "that leaves others out": lambda: page(after=9, upto=12),
+    "out of order": lambda: sign_token(
+        {
+            "iss": ISSUER,
+            "iat": NOW,
+            "feed": FEED,
+            "after": 0,
+            "upto": 2,
+            "seq": 2,
+            "entries": [
+                {"seq": 2, "until": UNTIL, "sid": SESSION},
+                {"seq": 1, "until": UNTIL, "sid": SESSION},
+            ],
+        },
+        typ="carnet-snapshot+jwt",
+        key=parties().issuer,
+    ),
+    "a heartbeat in its place": lambda: heartbeat(5),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE_PAGES)
+def test_a_page_that_is_not_the_one_asked_for_is_refused(case: str) -> None:
+    feed = silent_feed()
+    feed.hear(heartbeat(), now=NOW, ticks=0)
+
+    with pytest.raises(AuthError):
+        feed.take_snapshot(STRANGE_PAGES[case](), now=NOW, ticks=0)
+
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
