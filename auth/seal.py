@@ -57,11 +57,15 @@ class SealClaims(Claims):
 
 
 class Sealer:
-    """Seals messages in one client's name."""
+    """Seals messages in one client's name, with one key."""
 
     def __init__(self, client_id: str, key: SigningKey) -> None:
         self.client_id = client_id
         self._key = key
+
+    def signing_key(self) -> SigningKey:
+        """The key to seal with now; a sealer whose keys rotate chooses it here."""
+        return self._key
 
     def command(
         self,
@@ -177,5 +181,5 @@ class Sealer:
                 }
             ),
             typ=SEAL,
-            key=self._key,
+            key=self.signing_key(),
         )

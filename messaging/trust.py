@@ -67,13 +67,11 @@ class LiveTrust:
         *,
         broker: Broker,
         client_id: str,
-        supply: TrustSupply,
         clock: Callable[[], float],
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         """clock: seconds since the epoch.   ticks: a clock that nobody sets."""
         self._feed = feed
-        self._supply = supply
         self._clock = clock
         self._ticks = ticks
         self._wanted = asyncio.Event()
@@ -126,11 +124,11 @@ class LiveTrust:
         except TimeoutError:
             self.require_fresh(self._clock())
 
-    async def run(self, shutdown: asyncio.Event) -> None:
+    async def run(self, supply: TrustSupply, shutdown: asyncio.Event) -> None:
         """Follow the issuer until `shutdown`."""
         async with asyncio.TaskGroup() as running:
-            running.create_task(self._listen(shutdown), name="trust feed")
-            running.create_task(self._complete(shutdown), name="trust supply")
+            running.create_task(self._listen(supply, shutdown), name="trust feed")
+            running.create_task(self._complete(supply, shutdown), name="trust supply")
             running.create_task(self._prune(shutdown), name="trust pruning")
 
     def _listening(self) -> None:
@@ -138,14 +136,14 @@ class LiveTrust:
         self._feed.lose_track()
         self._wanted.set()
 
-    async def _listen(self, shutdown: asyncio.Event) -> None:
+    async def _listen(self, supply: TrustSupply, shutdown: asyncio.Event) -> None:
         async def handle(delivery: Delivery) -> None:
-            self._hear(delivery.body)
+            self._hear(delivery.body, supply)
             await delivery.ack()
 
         await serve(self._subscription, handle, concurrency=1, drain=DRAIN, shutdown=shutdown)
 
-    def _hear(self, unverified_body: bytes) -> None:
+    def _hear(self, unverified_body: bytes, supply: TrustSupply) -> None:
         held = self._feed.key_set
         try:
             self._feed.hear(unverified_body.decode("ascii"), now=self._clock(), ticks=self._ticks())
@@ -156,12 +154,12 @@ class LiveTrust:
             log.warning("trust_statement_refused", code=error.code, detail=error.detail)
         else:
             self.counts["heard"] += 1
-            self._keep_if_newer(held)
+            self._keep_if_newer(held, supply)
             self._fresh.set()
             if self._feed.wanted(self._ticks()):
                 self._wanted.set()
 
-    async def _complete(self, shutdown: asyncio.Event) -> None:
+    async def _complete(self, supply: TrustSupply, shutdown: asyncio.Event) -> None:
         backoff = Backoff()
         while not shutdown.is_set():
             if not self._subscription.ready or not self._feed.wanted(self._ticks()):
@@ -170,7 +168,7 @@ class LiveTrust:
                 continue
             await first_of(shutdown, timeout=_RANDOM.uniform(0, JITTER))
             try:
-                await self._ask()
+                await self._ask(supply)
             except (MessagingError, RefusalError, KeySetError) as error:
                 self.counts[error.code] += 1
                 log.warning("trust_not_supplied", code=error.code, detail=error.detail)
@@ -179,25 +177,25 @@ class LiveTrust:
                 backoff.reset()
                 await first_of(shutdown, timeout=COOLDOWN)
 
-    async def _ask(self) -> None:
+    async def _ask(self, supply: TrustSupply) -> None:
         """Ask for all that is missing, page by page."""
         self.counts["asked"] += 1
         wanted = self._feed.wanted(self._ticks())
         if wanted.key_set:
             held = self._feed.key_set
-            self._feed.adopt(await self._supply.key_set(), now=self._clock())
-            self._keep_if_newer(held)
+            self._feed.adopt(await supply.key_set(), now=self._clock())
+            self._keep_if_newer(held, supply)
         after = wanted.revocations
         while after is not None:
-            page = await self._supply.snapshot(after)
+            page = await supply.snapshot(after)
             more = self._feed.take_snapshot(page, now=self._clock(), ticks=self._ticks())
             after = self._feed.applied if more else None
         self._fresh.set()
 
-    def _keep_if_newer(self, held: KeySet) -> None:
+    def _keep_if_newer(self, held: KeySet, supply: TrustSupply) -> None:
         if self._feed.key_set is not held:
             log.info("key_set_adopted", version=self._feed.key_set.version)
-            self._supply.keep(self._feed.key_set)
+            supply.keep(self._feed.key_set)
 
     async def _prune(self, shutdown: asyncio.Event) -> None:
         while not await first_of(shutdown, timeout=PRUNE):

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from auth.feed import MAX_SILENCE
 from services.errors import SettingsError
 
 PREFIX: Final = "CARNET_"
@@ -61,11 +62,17 @@ class ServiceSettings(Settings):
     amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
     trust_root: Path = Field(description="File with the trust root's public JWKs")
     key_set: Path = Field(description="File with the key set statement")
+    trust_state: Path = Field(
+        description="Folder of this service's own, to keep the newest key set statement in"
+    )
     keys: Path = Field(description="Folder with this service's private keys")
     key_passphrase: SecretStr | None = Field(
         default=None, description="Passphrase of the private keys, where they are encrypted"
     )
     database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
+    trust_max_silence: float = Field(
+        default=MAX_SILENCE, gt=0, description="Seconds of silence after which nothing is judged"
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on for HTTP")
     port: int = Field(ge=1, le=65535, description="Port to listen on for HTTP")
     log_format: Literal["console", "json"] = "json"

@@ -59,6 +59,7 @@ class Service:
             "CARNET_AMQP_URL": amqp_url,
             "CARNET_TRUST_ROOT": str(self.state / "trust-root.json"),
             "CARNET_KEY_SET": str(self.state / "key-set.jwt"),
+            "CARNET_TRUST_STATE": str(self.state / "trust" / self.client_id),
             "CARNET_KEYS": str(self.state / "keys" / self.client_id),
             "CARNET_DATABASE_URL": f"sqlite+aiosqlite:///{self.state / 'data' / self.name}.db",
             "CARNET_HOST": self.host,

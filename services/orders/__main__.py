@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
-from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.consumer import ConsumerParts
@@ -13,11 +12,11 @@ from messaging.database import open_database
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
-from messaging.rpc import RpcParts
+from messaging.rpc import RpcClient, RpcParts
 from messaging.topology import declare
 from services.contracts.topology import ORDER_SERVICE, ORDERS_TOPOLOGY
 from services.http import HttpServer, health_app
-from services.identity import load_identity, load_key_set
+from services.identity import load_identity
 from services.orders.app import order_commands, order_queries
 from services.orders.queries import Queries
 from services.orders.refusals import tell_refusal
@@ -25,6 +24,7 @@ from services.orders.settings import OrderSettings
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
 from services.runtime import run_service
+from services.trust import open_live_trust, trust_supply
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
@@ -36,16 +36,22 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         StartError, AuthError, MessagingError: it cannot start; each says why in one line.
     """
     clock = time.time
-    key_set = load_key_set(settings, now=clock())
-    identity = load_identity(ORDER_SERVICE, settings, key_set)
-    trust = FixedTrust(key_set)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=ORDER_SERVICE)
+    trust = open_live_trust(ORDER_SERVICE, settings, broker, clock=clock)
+    identity = load_identity(ORDER_SERVICE, settings, trust.key_set)
+    identity.sealer.follow(trust)
     verifier = Verifier(trust, audience=ORDER_SERVICE)
     await upgrade(settings.database_url.get_secret_value(), MIGRATIONS)
     database = open_database(settings.database_url.get_secret_value())
-    broker = Broker(settings.amqp_url.get_secret_value(), name=ORDER_SERVICE)
     commands, queries = order_commands(), order_queries(Queries(database))
     health = HttpServer(
-        health_app({"commands": lambda: commands.ready, "queries": lambda: queries.ready}),
+        health_app(
+            {
+                "commands": lambda: commands.ready,
+                "queries": lambda: queries.ready,
+                "trust": lambda: trust.fresh,
+            }
+        ),
         host=settings.host,
         port=settings.port,
         drain=settings.shutdown_deadline,
@@ -76,6 +82,15 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             concurrency=settings.concurrency,
             drain=settings.shutdown_deadline,
         )
+        rpc = RpcClient(
+            broker,
+            publisher,
+            identity.sealer,
+            verifier,
+            trust=trust,
+            decryption=identity.decryption,
+            clock=clock,
+        )
         rpc_parts = RpcParts(
             broker=broker,
             publisher=publisher,
@@ -86,10 +101,13 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             clock=clock,
         )
         await health.start()
+        await rpc.start(settings.start_deadline)
         async with asyncio.TaskGroup() as running:
+            running.create_task(trust.run(trust_supply(rpc, settings), shutdown), name="trust")
             running.create_task(commands.run(consumer_parts, shutdown), name="commands")
             running.create_task(queries.run(rpc_parts, shutdown), name="queries")
             running.create_task(relay.run(shutdown), name="outbox relay")
+        await rpc.close()
     finally:
         await health.stop()
         await broker.close(settings.shutdown_deadline)
