@@ -38,12 +38,21 @@ CLIENTS: Final[dict[str, Grant]] = {
             users.ClientCredentials,
             users.Exchange,
             users.SignOut,
+            users.RevokeToken,
+            users.Introspect,
             users.GetKeySet,
+            users.GetRevocations,
         ),
         exchanges=frozenset({topology.ORDER_SERVICE}),
     ),
     topology.ORDER_SERVICE: Grant(
-        publishes=_types(orders.OrderPlaced, orders.OrderCancelled, orders.OrderRefused),
+        publishes=_types(
+            orders.OrderPlaced,
+            orders.OrderCancelled,
+            orders.OrderRefused,
+            users.GetKeySet,
+            users.GetRevocations,
+        ),
     ),
 }
 """The services of this system. An operator registers others with `carnet trust register`."""

@@ -1,9 +1,14 @@
-"""The requests that the user service answers. Their bodies travel encrypted, both ways."""
+"""The requests that the user service answers.
 
-from typing import Annotated, ClassVar, Final
+Their bodies travel encrypted, both ways; but for those that ask for what everybody may know and
+somebody may have to ask for whose keys are out of date.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from auth.tokens import Actor
 from auth.verifier import Route
 from messaging.contract import Request
 from services.contracts.topology import USERS_RPC
@@ -24,6 +29,15 @@ Name = Annotated[
         examples=["ada"],
     ),
 ]
+Origin = Annotated[
+    str,
+    Field(
+        max_length=200,
+        description="Where the user's own request came from: the client's network address.",
+    ),
+]
+Token = Annotated[str, Field(max_length=8000)]
+Assertion = Annotated[str, Field(max_length=4000)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD)]
 NewPassword = Annotated[
     str,
@@ -49,7 +63,10 @@ class Registered(_Reply):
 
 
 class Register(Request[Registered]):
-    """Make an account with the role `customer`. Refused: `name_taken`."""
+    """Make an account with the role `customer`.
+
+    Refused: `name_taken`, `too_many_attempts` (from this origin; later it is allowed again).
+    """
 
     route: ClassVar[Route] = _route("users.register.v1")
     reply: ClassVar[type[Registered]] = Registered
@@ -57,6 +74,7 @@ class Register(Request[Registered]):
 
     name: Name
     password: NewPassword
+    origin: Origin | None = None
 
 
 class Tokens(_Reply):
@@ -69,7 +87,11 @@ class Tokens(_Reply):
 
 
 class SignIn(Request[Tokens]):
-    """Open a session with name and password. Refused: `invalid_credentials`."""
+    """Open a session with name and password.
+
+    Refused: `invalid_credentials`, and no other code: who has failed too often is told no more
+    than who has failed once.
+    """
 
     route: ClassVar[Route] = _route("users.issue.v1")
     reply: ClassVar[type[Tokens]] = Tokens
@@ -77,6 +99,7 @@ class SignIn(Request[Tokens]):
 
     name: Annotated[str, Field(max_length=200)]
     password: Password
+    origin: Origin | None = None
 
 
 class Refresh(Request[Tokens]):
@@ -104,7 +127,7 @@ class ClientCredentials(Request[Tokens]):
     reply: ClassVar[type[Tokens]] = Tokens
     encrypted: ClassVar[bool] = True
 
-    client_assertion: Annotated[str, Field(max_length=4000)]
+    client_assertion: Assertion
     scope: Annotated[str, Field(max_length=1000)] | None = None
 
 
@@ -127,7 +150,7 @@ class Exchange(Request[Exchanged]):
     reply: ClassVar[type[Exchanged]] = Exchanged
     encrypted: ClassVar[bool] = True
 
-    subject_token: Annotated[str, Field(max_length=8000)]
+    subject_token: Token
     audience: Annotated[str, Field(max_length=200)]
     scope: Annotated[str, Field(max_length=1000)]
 
@@ -145,7 +168,62 @@ class SignOut(Request[SignedOut]):
     reply: ClassVar[type[SignedOut]] = SignedOut
     encrypted: ClassVar[bool] = True
 
-    access_token: Annotated[str, Field(max_length=8000)]
+    access_token: Token
+
+
+class TokenRevoked(_Reply):
+    """Nothing more can be done with the token; whether there was one is not told."""
+
+
+class RevokeToken(Request[TokenRevoked]):
+    """End the session of any of its tokens: access token, refresh token, carnet (RFC 7009).
+
+    A token that nobody knows, or no longer, is no error. Refused: `unauthorized_client` (it was
+    issued to another client), `unsupported_token_type` (a token that belongs to no session:
+    withdraw the client instead), `invalid_client` (the assertion).
+    """
+
+    route: ClassVar[Route] = _route("users.revoke.v1")
+    reply: ClassVar[type[TokenRevoked]] = TokenRevoked
+    encrypted: ClassVar[bool] = True
+
+    token: Token
+    hint: Annotated[str, Field(max_length=100)] | None = None
+    client_assertion: Assertion | None = None
+    """Of the client that asks, where that is another one than the caller."""
+
+
+class Introspection(_Reply):
+    """What a token is now (RFC 7662 §2.2); with `active` false nothing else is said."""
+
+    active: bool
+    scope: str | None = None
+    client_id: str | None = None
+    token_type: Literal["Bearer"] | None = None
+    exp: int | None = None
+    iat: int | None = None
+    sub: str | None = None
+    aud: str | None = None
+    iss: str | None = None
+    jti: str | None = None
+    sid: str | None = None
+    act: Actor | None = Field(default=None, description="Who acts for the subject (RFC 8693 §4.1)")
+
+
+class Introspect(Request[Introspection]):
+    """What a token is now, for a party that cannot verify it itself (RFC 7662).
+
+    A client is told of tokens that it receives or that were issued to it; the gateway, where all
+    tokens arrive, of every one. Refused: `invalid_client` (the assertion).
+    """
+
+    route: ClassVar[Route] = _route("users.introspect.v1")
+    reply: ClassVar[type[Introspection]] = Introspection
+    encrypted: ClassVar[bool] = True
+
+    token: Token
+    client_assertion: Assertion | None = None
+    """Of the client that asks, where that is another one than the caller."""
 
 
 class KeySetStatement(_Reply):
@@ -155,8 +233,25 @@ class KeySetStatement(_Reply):
 
 
 class GetKeySet(Request[KeySetStatement]):
-    """The newest key set statement."""
+    """The newest key set statement.
+
+    Not encrypted: a party whose listed encryption key is out of date must be able to ask.
+    """
 
     route: ClassVar[Route] = _route("users.key_set.v1")
     reply: ClassVar[type[KeySetStatement]] = KeySetStatement
-    encrypted: ClassVar[bool] = True
+
+
+class RevocationsPage(_Reply):
+    """One page of the revocations in force, signed by the issuer (`auth.statements`)."""
+
+    snapshot: str
+
+
+class GetRevocations(Request[RevocationsPage]):
+    """The revocations in force with a number above `after`, at most a page of them."""
+
+    route: ClassVar[Route] = _route("users.revocations.v1")
+    reply: ClassVar[type[RevocationsPage]] = RevocationsPage
+
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
