@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from auth.errors import TrustUnavailableError
-from auth.trust import FixedTrust, TrustSource
+from auth.trust import TrustSource
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.database import Database, open_database
@@ -28,7 +29,10 @@ from services.gateway.parts import GatewayOptions, GatewayParts
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MIGRATIONS
 from services.http import HttpServer
-from services.identity import Identity, load_identity, load_key_set
+from services.identity import Identity, load_identity
+from services.trust import open_live_trust, trust_supply
+
+Follow = Callable[[RpcClient, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
@@ -37,17 +41,19 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     Raises:
         StartError, AuthError, MessagingError: it cannot start, in one line.
     """
-    key_set = load_key_set(settings, now=time.time())
-    identity = load_identity(GATEWAY, settings, key_set)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=GATEWAY)
+    trust = open_live_trust(GATEWAY, settings, broker, clock=time.time)
+    identity = load_identity(GATEWAY, settings, trust.key_set)
+    identity.sealer.follow(trust)
     url = settings.database_url.get_secret_value()
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
-    broker = Broker(settings.amqp_url.get_secret_value(), name=GATEWAY)
     try:
         await broker.start(settings.start_deadline)
         async with assemble(
             identity=identity,
-            trust=FixedTrust(key_set),
+            trust=trust,
+            follow=lambda rpc, ended: trust.run(trust_supply(rpc, settings), ended),
             broker=broker,
             database=database,
             options=settings.options(),
@@ -75,6 +81,7 @@ async def assemble(
     *,
     identity: Identity,
     trust: TrustSource,
+    follow: Follow,
     broker: Broker,
     database: Database,
     options: GatewayOptions,
@@ -83,6 +90,7 @@ async def assemble(
 ) -> AsyncIterator[GatewayParts]:
     """Make the gateway's parts and keep them running for as long as the context lasts.
 
+    follow: keeps `trust` up to date, asking over RPC what it has missed, until it is ended.
     deadline: seconds for the broker's objects, and for replies to be able to reach us.
     """
     await declare(broker, GATEWAY_TOPOLOGY, deadline=deadline)
@@ -120,6 +128,7 @@ async def assemble(
         running.create_task(keys.keep_pruned(ended), name="pruning")
         try:
             await rpc.start(deadline)
+            running.create_task(follow(rpc, ended), name="trust")
             yield GatewayParts(
                 options=options,
                 clock=clock,
