@@ -1,5 +1,7 @@
 """The container engine that tests may use, and its images."""
 
+import logging
+
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -14,6 +16,10 @@ PULL_SILENCE = 60  # seconds without a byte from the engine
 testcontainers_config.ryuk_disabled = True
 # Ports are mapped to this host, whether or not we run in a container ourselves.
 testcontainers_config.connection_mode_override = ConnectionMode.docker_host
+
+
+# It logs each attempt to reach a broker that still boots as an error.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 class UnavailableError(Exception):
