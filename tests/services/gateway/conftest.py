@@ -1,7 +1,9 @@
 """One stack for the tests that leave it as it is, and one of its own for each that does not."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.brokers import Brokers, VhostBroker
-from tests.services.gateway.stack import PATIENCE, Stack, User, open_stack
+from tests.services.gateway.stack import PATIENCE, Stack, User, open_stack, sign_in
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -67,3 +69,31 @@ async def ada(stack: Stack) -> AsyncIterator[User]:
     """A user of the shared stack, new to each test."""
     async with stack.user() as user:
         yield user
+
+
+RENEW_AFTER = 300
+"""Seconds after which the shared user signs in again: access tokens live for 900."""
+
+
+@dataclass
+class Shared:
+    """A user whose name and tokens tests share that leave the session as it is."""
+
+    name: str
+    user: User | None = None
+
+
+@pytest_asyncio.fixture(scope="session")
+async def shared(stack: Stack) -> AsyncIterator[Shared]:
+    async with stack.user() as user:
+        yield Shared(user.name)
+
+
+@pytest_asyncio.fixture
+async def anyone(stack: Stack, shared: Shared) -> AsyncIterator[User]:
+    """Somebody who has signed in, with orders perhaps and a client of their own."""
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE) as client:
+        if shared.user is None or shared.user.claims.iat < time.time() - RENEW_AFTER:
+            shared.user = await sign_in(client, shared.name)
+        client.headers["Authorization"] = f"Bearer {shared.user.tokens['access_token']}"
+        yield replace(shared.user, http=client)
