@@ -122,17 +122,19 @@ def runs(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-async def gone(pid: int) -> None:
-    """Wait for a process that is not our child to end."""
-    end = os.pidfd_open(pid)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(end, ended.set)
-    try:
+class Watched:
+    """A process that is not our child; watched before it may end."""
+
+    def __init__(self, pid: int) -> None:
+        self._handle = os.pidfd_open(pid)
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._handle, self._ended.set)
+
+    async def gone(self) -> None:
         async with asyncio.timeout(WITHIN):
-            await ended.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(end)
-        os.close(end)
+            await self._ended.wait()
+        asyncio.get_running_loop().remove_reader(self._handle)
+        os.close(self._handle)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -191,12 +193,12 @@ async def test_its_own_broker_is_named_when_it_dies(run: Run, installed: Install
 async def test_nothing_outlives_a_run_that_is_killed(run: Run) -> None:
     up = await run()
     await up.until("ready on")
-    pids = [up.pid_of(service) for service in SERVICES]
+    services = [Watched(up.pid_of(service)) for service in SERVICES]
 
     up.process.kill()
 
-    for pid in pids:
-        await gone(pid)
+    for service in services:
+        await service.gone()
 
 
 async def test_a_second_run_on_the_same_state_is_refused(run: Run) -> None:
