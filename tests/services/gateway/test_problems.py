@@ -141,14 +141,19 @@ def test_a_public_url_is_scheme_and_host(url: str) -> None:
         GatewaySettings.model_validate({**SETTINGS, "public_url": url})
 
 
-def test_the_public_url_is_where_it_listens_unless_it_is_said() -> None:
-    here = GatewaySettings.model_validate(SETTINGS)
-    behind_a_proxy = GatewaySettings.model_validate(
-        {**SETTINGS, "public_url": "https://carnet.example"}
-    )
-
-    assert here.options().public_url == "http://127.0.0.1:8080"
-    assert behind_a_proxy.options().public_url == "https://carnet.example"
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"host": "::"}, "http://localhost:8080"),
+        ({"host": "::1"}, "http://[::1]:8080"),
+        ({"public_url": "https://carnet.example"}, "https://carnet.example"),
+    ],
+)
+def test_the_public_url_is_where_it_listens_unless_it_is_said(
+    settings: dict[str, str], url: str
+) -> None:
+    assert GatewaySettings.model_validate({**SETTINGS, **settings}).options().public_url == url
 
 
 def test_missing_settings_are_one_line_and_a_failure() -> None:
