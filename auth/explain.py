@@ -27,18 +27,21 @@ class CheckResult:
 def explain(verify: Callable[[], object], checks: tuple[Check, ...]) -> list[CheckResult]:
     """Run a verification and tell the verdict of each of `checks`, in order.
 
+    A check that refuses is always told, also where it is none of `checks`.
+
     Raises:
         TrustUnavailableError: nothing can be judged now.
     """
     try:
         verify()
     except RefusalError as refusal:
-        return [_against(refusal, check) for check in checks]
+        failed = CHECK_OF[refusal.code]
+        told = checks if failed in checks else tuple(sorted((*checks, failed)))
+        return [_against(refusal, check, failed) for check in told]
     return [CheckResult(check, "passed") for check in checks]
 
 
-def _against(refusal: RefusalError, check: Check) -> CheckResult:
-    failed = CHECK_OF[refusal.code]
+def _against(refusal: RefusalError, check: Check, failed: Check) -> CheckResult:
     if check == failed:
         return CheckResult(check, "refused", f"{refusal.code}: {refusal.detail}")
     return CheckResult(check, "passed" if check < failed else "not reached")

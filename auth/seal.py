@@ -78,7 +78,7 @@ class Sealer:
         now: float,
         expires_at: float,
     ) -> str:
-        """Seal a command. `now`: when the work was accepted, also when it is sent again."""
+        """Seal a command. `now`: when the work was accepted, or accepted again by a repeat."""
         return self._seal(
             "cmd",
             route,

@@ -132,4 +132,5 @@ class Delivery:
                 await send(self.tag)
         except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
             # The broker delivers it again; what was done is remembered in the inbox.
+            self.registration.lost.set()
             log.info("settlement_lost", tag=self.tag, detail=str(error))

@@ -34,6 +34,9 @@ from messaging.pause import Backoff
 ATTEMPT: Final = 10.0
 """Seconds for one attempt to connect."""
 
+DISCARD: Final = 3.0
+"""Seconds to close a connection in."""
+
 HEARTBEAT: Final = 10
 """Seconds. A peer that is silent for three of them is gone."""
 
@@ -79,13 +82,12 @@ class Link:
     async def close(self, deadline: float) -> None:
         """Stop the supervisor and close the connection, within `deadline` seconds."""
         self._up.clear()
-        with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
+        with suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 if self._supervisor is not None:
                     self._supervisor.cancel()
                     await asyncio.wait({self._supervisor})
-                if self._connection is not None:
-                    await self._connection.close()
+                await self._discard()
 
     async def channel(self, deadline: float, *, on_return_raises: bool = False) -> AbstractChannel:
         """Open a channel with confirms, waiting for the connection if there is none.
@@ -124,14 +126,22 @@ class Link:
             await self._lost.wait()
             if self._up.is_set():
                 self._up.clear()
-                self._connection = None
                 log.warning("broker_lost", link=self._name, broker=_address(self._url))
+                await self._discard()
             await asyncio.sleep(backoff.next_wait())
             try:
                 await self._connect(ATTEMPT)
                 backoff.reset()
             except BrokerError as error:
                 log.warning("broker_connect_failed", link=self._name, detail=error.detail)
+
+    async def _discard(self) -> None:
+        """Let go of a connection, so that the library leaves no task behind for it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(BrokerUnavailableError), broker_faults():
+                async with asyncio.timeout(DISCARD):
+                    await connection.close()
 
 
 class _GuardedConnection(aio_pika.Connection):
@@ -207,7 +217,12 @@ def _connect_faults(url: URL) -> Iterator[None]:
             f"the broker at {_address(url)} refuses its virtual host {url.path[1:] or '/'!r} to"
             f" {url.user!r}: it does not exist, or this login has no access to it"
         ) from error
-    except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
+    except (Exception, asyncio.CancelledError) as error:
+        # Whatever a peer makes the library raise: the supervisor goes on trying. The library
+        # also cancels its own waiters, which is no cancellation of ours.
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise
         raise BrokerUnreachableError(
             f"no RabbitMQ answers at {_address(url)} ({str(error) or 'no answer in time'});"
             " is it running, and is the URL right?"

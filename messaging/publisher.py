@@ -29,6 +29,7 @@ from messaging.link import broker_faults
 
 NOT_FOUND: Final = "NOT_FOUND"
 ACCESS_REFUSED: Final = "ACCESS_REFUSED"
+TOPIC: Final = "access to topic"
 
 
 class Publisher:
@@ -117,7 +118,7 @@ def _explain(envelope: Envelope, error: ChannelClosed) -> NoReturn:
     if f"'{exchange}'" in text:
         if NOT_FOUND in text:
             raise UnroutableError(f"there is no exchange for {_name(envelope)}") from error
-        if ACCESS_REFUSED in text and ("topic" not in text or f"'{key}'" in text):
+        if ACCESS_REFUSED in text and (TOPIC not in text or f"{TOPIC} '{key}'" in text):
             raise PublishForbiddenError(
                 f"this login may not publish {_name(envelope)}: {text}"
             ) from error

@@ -30,7 +30,7 @@ class Registry(Generic[H]):
             ValueError: the type has a handler already.
         """
         if not (isinstance(contract, type) and issubclass(contract, kind)):
-            raise TypeError(f"a {kind.__name__} is wanted, not {contract!r}")
+            raise TypeError(f"wanted: a kind of {kind.__name__}, not {contract!r}")
         if not inspect.iscoroutinefunction(run):
             raise TypeError(f"the handler of {contract.__name__} must be an async function")
         if contract.route.type in self._handlers:

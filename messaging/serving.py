@@ -34,15 +34,18 @@ async def serve(
         asyncio.create_task(_work(subscription, handle, shutdown), name=f"worker {number}")
         for number in range(concurrency)
     ]
+    stopping = asyncio.create_task(shutdown.wait(), name="shutdown")
     try:
-        await keeper
-        _, late = await asyncio.wait(workers, timeout=drain)
+        await asyncio.wait({keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if keeper.done():
+            keeper.result()  # a bug of ours ends the service
+        _, late = await asyncio.wait({keeper, *workers}, timeout=drain)
         if late:
             log.warning("drain_cut_short", running=len(late))
     finally:
-        for task in (keeper, *workers):
+        for task in (keeper, stopping, *workers):
             task.cancel()
-        await asyncio.gather(keeper, *workers, return_exceptions=True)
+        await asyncio.gather(keeper, stopping, *workers, return_exceptions=True)
         await subscription.close()
 
 

@@ -19,6 +19,9 @@ from messaging.topology import Exchange
 STEP: Final = 10.0
 """Seconds that the broker may take over one step of registering or closing."""
 
+CLOSE: Final = 3.0
+"""Seconds for a step of closing; the broker takes back by itself what is not settled."""
+
 T = TypeVar("T")
 
 Source = Callable[[AbstractChannel], Awaitable[str]]
@@ -144,10 +147,9 @@ class Subscription:
         registration = self.registration
         if registration is None:
             return
-        for _, delivery in sorted(registration.unsettled.items()):
-            await delivery.nack()
         with suppress(BrokerUnavailableError):
-            await _in_time(registration.close())
+            await _in_time(_give_back(registration), CLOSE)
+            await _in_time(registration.close(), CLOSE)
 
     async def _register(self) -> Registration:
         channel = await self._link.channel(STEP)
@@ -171,7 +173,12 @@ class Subscription:
         return registration
 
 
-async def _in_time(step: Awaitable[T]) -> T:
+async def _give_back(registration: Registration) -> None:
+    for _, delivery in sorted(registration.unsettled.items()):
+        await delivery.nack()
+
+
+async def _in_time(step: Awaitable[T], seconds: float = STEP) -> T:
     with broker_faults():
-        async with asyncio.timeout(STEP):
+        async with asyncio.timeout(seconds):
             return await step

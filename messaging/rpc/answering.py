@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 from pydantic import BaseModel
 
+from auth.claims import LEEWAY
 from auth.errors import RefusalError, TrustUnavailableError
 from auth.message import VerifiedMessage
 from auth.policy import Policy
@@ -24,8 +25,8 @@ from messaging.rpc.errors import INTERNAL_ERROR, UNAVAILABLE, NoRecipientKeyErro
 from messaging.rpc.parts import RpcParts
 from messaging.rpc.single_use import SingleUse
 
-SHORTEST: Final = 0.001
-"""Seconds: the shortest time to live that a message can have."""
+SHORTEST: Final = 1.0
+"""Seconds that a reply has at least: the caller's clock may be behind ours."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,11 +103,12 @@ class Answering:
     def _unanswerable(self, asked: _Asked) -> str | None:
         """Why a genuine request is not even started on, if so."""
         seal, now = asked.seal, self._parts.clock()
-        if seal.exp <= now:
+        until = seal.exp + LEEWAY
+        if until < now:
             return "late"
         if not (asked.delivery.reply_to or "").startswith(f"carnet.{seal.iss}."):
             return "foreign_reply_to"  # nobody aims a reply at another client's queue
-        if not self._used.use(seal.iss, seal.jti, until=seal.exp, now=now):
+        if not self._used.use(seal.iss, seal.jti, until=until, now=now):
             return "replayed"
         return None
 
@@ -146,6 +148,7 @@ class Answering:
             body = self._cipher.encrypt(body, seal.iss)
         route = reply_route(asked.delivery.reply_to or "", seal.ty)
         now = self._parts.clock()
+        left = max(SHORTEST, seal.exp - now)
         sealed = self._parts.sealer.reply(
             route=route,
             audience=seal.iss,
@@ -153,9 +156,8 @@ class Answering:
             body=body,
             request_id=seal.jti,
             now=now,
-            expires_at=seal.exp,
+            expires_at=now + left,
         )
-        left = max(SHORTEST, seal.exp - now)
         envelope = Envelope(
             route=route,
             body=body,

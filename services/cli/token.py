@@ -12,6 +12,7 @@ import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from auth.errors import Check, RefusalError
 from auth.explain import CheckResult, decode_unverified, explain
@@ -139,7 +140,8 @@ def _print_tables(
     header: dict[str, str], claims: dict[str, Any], results: list[CheckResult], *, now: float
 ) -> None:
     console = Console()
-    console.print(f"[bold]{header['typ']}[/], signed with {header['alg']}, key {header['kid']}")
+    signed = f", signed with {header['alg']}, key {header['kid']}"
+    console.print(_plain(header["typ"]).append_text(_plain(signed)))
     console.print(claims_table(claims, now=now))
     console.print(checks_table(results))
 
@@ -152,10 +154,26 @@ def claims_table(claims: dict[str, Any], *, now: float) -> Table:
     for name, value in claims.items():
         shown = value if isinstance(value, str) else json.dumps(value)
         if name in _TIMES and isinstance(value, int):
-            when = datetime.fromtimestamp(value, UTC)
-            shown = f"{when:%Y-%m-%d %H:%M:%S} UTC ({value - now:+.0f} s)"
-        table.add_row(name, shown, _MEANINGS.get(name, ""))
+            shown = _time(value, now=now)
+        table.add_row(_plain(name), _plain(shown), _MEANINGS.get(name, ""))
     return table
+
+
+def _time(value: int, *, now: float) -> str:
+    try:
+        when = datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{value} (no calendar reaches it)"
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC ({value - now:+.0f} s)"
+
+
+def _plain(unverified_text: str) -> Text:
+    """The text as it is: no markup is read in it, and nothing in it steers the terminal."""
+    return Text(
+        "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in unverified_text
+        )
+    )
 
 
 _MARKS: Final = {"passed": "[green]✓[/]", "refused": "[red]✗[/]", "not reached": "[dim]·[/]"}
@@ -166,6 +184,6 @@ def checks_table(results: list[CheckResult]) -> Table:
     table = Table("", "check", "verdict", box=SIMPLE)
     for result in results:
         table.add_row(
-            _MARKS[result.verdict], result.check.question, result.detail or result.verdict
+            _MARKS[result.verdict], result.check.question, _plain(result.detail or result.verdict)
         )
     return table

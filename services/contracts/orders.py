@@ -1,7 +1,7 @@
 """The messages of the order service: commands it takes, events it tells, requests it answers."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -43,6 +43,10 @@ Price = Annotated[
     ),
 ]
 OrderState = Literal["placed", "cancelled", "refused"]
+
+PATIENCE: Final = timedelta(hours=24)
+"""How long an accepted command may wait: an outage of the order service loses no order. The
+gateway seals no command for longer, and the order service takes none that is older."""
 
 MAX_LINES: Final = 100
 MAX_QUANTITY: Final = 10_000

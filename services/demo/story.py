@@ -18,6 +18,7 @@ from auth.policy import at_acceptance, requires
 from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from services.cli.token import checks_table, claims_table
+from services.contracts.orders import PATIENCE
 from services.contracts.scopes import ORDERS_WRITE
 from services.contracts.topology import ORDER_SERVICE, PLACE_ORDER
 from services.demo.client import Account, ShopClient, StreamedEvent, next_event
@@ -25,7 +26,6 @@ from services.demo.forgeries import Captured, ForgersKeys, five_forgeries
 from services.demo.screen import Screen
 from services.demo.wiretap import Wiretap
 from services.errors import StartError
-from services.orders.app import PATIENCE
 
 EVENT_DEADLINE: Final = 20.0
 

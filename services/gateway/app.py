@@ -22,6 +22,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
         docs_url=None,  # they load scripts from elsewhere, which the content policy forbids
         redoc_url=None,
         redirect_slashes=False,
+        # Its spans would carry the query of an address, where a token may have been sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.parts = parts
     install_handlers(app)

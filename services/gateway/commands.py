@@ -6,7 +6,6 @@ unknown, and since its message id is derived from the idempotency key, it may be
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from auth.errors import AuthError
@@ -15,6 +14,7 @@ from messaging.contract import Command
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
 from messaging.publisher import Publisher
+from services.contracts.orders import PATIENCE
 from services.contracts.topology import ORDER_SERVICE
 from services.gateway import problems
 from services.gateway.carnets import Caller, Carnets
@@ -26,9 +26,6 @@ from services.gateway.idempotency import (
     request_hash_of,
 )
 from services.gateway.problems import ProblemError
-
-LIFE: Final = timedelta(hours=24)
-"""How long a command stays wanted: the order service takes none that is older."""
 
 KEY_HEADER: Final = "Idempotency-Key"
 
@@ -110,7 +107,7 @@ class Commands:
             body=body,
             carnet=carnet,
             now=now,
-            expires_at=now + LIFE.total_seconds(),
+            expires_at=now + PATIENCE.total_seconds(),
         )
         await self._publisher.publish(
             Envelope.sealed(route, body, seal=seal, carnet=carnet), deadline=self._deadline

@@ -41,7 +41,10 @@ FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
         problems.BROKER_UNAVAILABLE,
         "The broker cannot be reached; nothing was accepted.",
     ),
-    UnroutableError: (problems.UNROUTABLE, "No service takes this at present; nothing was accepted."),
+    UnroutableError: (
+        problems.UNROUTABLE,
+        "No service takes this at present; nothing was accepted.",
+    ),
     PublishForbiddenError: (
         problems.UNROUTABLE,
         "The broker does not let the gateway send this; nothing was accepted.",

@@ -11,6 +11,8 @@ from services.settings import ServiceSettings
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?")
 
+_EVERYWHERE: Final = {"0.0.0.0": "localhost", "::": "localhost"}  # noqa: S104 - not bound, named
+
 
 class GatewaySettings(ServiceSettings):
     """What the gateway needs to know."""
@@ -46,10 +48,15 @@ class GatewaySettings(ServiceSettings):
             raise ValueError("an origin has the form https://host or http://host:port, never *")
         return self
 
+    @property
+    def _reachable_host(self) -> str:
+        host = _EVERYWHERE.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
+
     def options(self) -> GatewayOptions:
         """What of this the app needs."""
         return GatewayOptions(
-            public_url=self.public_url or f"http://{self.host}:{self.port}",
+            public_url=self.public_url or f"http://{self._reachable_host}:{self.port}",
             cors_origins=self.cors_origins,
             heartbeat=self.heartbeat,
             rpc_deadline=self.rpc_deadline,

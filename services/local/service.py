@@ -68,7 +68,7 @@ class Service:
         }
         if passphrase is not None:
             settings["CARNET_KEY_PASSPHRASE"] = passphrase
-        return {**os.environ, **settings}
+        return {"CARNET_PUBLIC_URL": self.url, **os.environ, **settings}
 
     async def start(self, environment: Mapping[str, str]) -> Child:
         """Start its process; whether it gets ready is another question."""

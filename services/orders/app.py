@@ -1,12 +1,10 @@
 """What the order service does: two commands, three queries, and who may ask for each."""
 
-from datetime import timedelta
-from typing import Final
-
 from auth.policy import at_acceptance, requires
 from messaging.consumer import CommandConsumer
 from messaging.rpc import RpcServer
 from services.contracts.orders import (
+    PATIENCE,
     CancelOrder,
     GetOrder,
     ListOrderEvents,
@@ -17,9 +15,6 @@ from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE
 from services.contracts.topology import ORDERS_COMMANDS, ORDERS_RPC
 from services.orders.commands import cancel_order, place_order
 from services.orders.queries import Queries
-
-PATIENCE: Final = timedelta(hours=24)
-"""How long accepted work may wait: an outage of ours loses no order."""
 
 
 def order_commands() -> CommandConsumer:

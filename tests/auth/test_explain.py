@@ -134,6 +134,16 @@ def test_an_access_token_is_explained_without_the_checks_of_a_message() -> None:
     )
 
 
+def test_a_refusal_is_told_also_by_a_check_that_nobody_asked_about() -> None:
+    """Else a refused token would be shown with nothing but checks that passed."""
+    scene = command_scene().with_carnet(scope="orders:read")
+
+    results = explain(scene.judge, ACCESS_TOKEN_CHECKS)
+
+    assert (results[-1].check, results[-1].verdict) == (Check.SCOPE, "refused")
+    assert _verdicts(results) == "+" * 10 + "!"
+
+
 def test_what_cannot_be_judged_is_not_explained() -> None:
     with pytest.raises(TrustUnavailableError):
         explain(replace(command_scene(), now=NOW + 10**9).judge, COMMAND_CHECKS)

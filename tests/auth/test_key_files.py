@@ -1,6 +1,5 @@
 """A key file is its owner's alone, or encrypted; whatever is wrong with it is said in one line."""
 
-import json
 import os
 import resource
 import signal
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -25,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import (
 from auth.encryption import DecryptionKey
 from auth.errors import KeyFileError
 from auth.keys import Algorithm, SigningKey
-from auth.publickey import read_recipient_key, read_verification_key
 from tests.auth.forge import parties
 
 PASSPHRASE = b"a passphrase made up for a test"
@@ -228,8 +225,6 @@ def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(KeyFileError, match=reason):
             SigningKey.load(path)
-        with pytest.raises(KeyFileError, match=reason):
-            read_verification_key(path)
 
 
 def test_a_key_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -237,69 +232,3 @@ def test_a_key_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(KeyFileError, match="cannot write the key"):
         parties().orders.save(tmp_path / "file" / "seal.pem", None)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_public_key_is_read_from_a_jwk_or_pem(algorithm: Algorithm, tmp_path: Path) -> None:
-    public = parties(algorithm).issuer.public
-    (tmp_path / "key.json").write_text(json.dumps(public.to_jwk()))
-    (tmp_path / "key.pem").write_bytes(
-        public._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-
-    assert read_verification_key(tmp_path / "key.json") == public
-    assert read_verification_key(tmp_path / "key.pem") == public
-
-
-def test_a_recipients_key_is_read_from_a_jwk(tmp_path: Path) -> None:
-    public = parties().users_enc.public
-    path = tmp_path / "enc.json"
-    path.write_text(json.dumps(public.to_jwk()))
-
-    assert read_recipient_key(path) == public
-    with pytest.raises(KeyFileError, match="use is not sig"):
-        read_verification_key(path)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(GOOD_PEM, id="a private key"),
-        pytest.param(FILES["encrypted in the old way"], id="an encrypted private key"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"{}", id="an empty object"),
-        pytest.param(b"[]", id="a list"),
-        pytest.param(b'{"kty":"EC","kty":"EC"}', id="a key that says its type twice"),
-        pytest.param(b"\xff", id="not UTF-8"),
-        pytest.param(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", id="no key"),
-        pytest.param(
-            OTHER_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-            id="of a curve that has no JWK",
-        ),
-        pytest.param(
-            parties().root.public._key.public_bytes(
-                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-            )[:90],
-            id="cut off",
-        ),
-    ],
-)
-def test_a_public_key_file_is_refused_that_is(data: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "public"
-    path.write_bytes(data)
-
-    for read in (read_verification_key, read_recipient_key):
-        with pytest.raises(KeyFileError, match="public: "):
-            read(path)
-
-
-def test_a_public_key_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "public"
-    path.write_bytes(
-        Ed448PrivateKey.generate()
-        .public_key()
-        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-
-    with pytest.raises(KeyFileError, match="no public key"):
-        read_verification_key(path)

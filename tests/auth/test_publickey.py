@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP224R1,
+    SECP256R1,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -52,13 +57,16 @@ def spki(key: object) -> bytes:
         b'{"kty":"oct","k":"c2VjcmV0"}',
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        b'{"kty":"EC","kty":"EC"}',
         spki(X25519PrivateKey.generate()),
+        spki(Ed448PrivateKey.generate()),
+        spki(generate_private_key(SECP224R1())),
         spki(generate_rsa_key(65537, 1024)),  # noqa: S505 - too weak, and refused
         json.dumps(
             {**SigningKey.generate().public.to_jwk(), "d": "AAAA"},
         ).encode(),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_what_is_no_public_key_of_ours_is_refused_by_the_files_name(
     tmp_path: Path, content: bytes

@@ -135,7 +135,16 @@ def test_a_public_request_says_which_client_asks_and_no_more() -> None:
             lambda s: s.with_headers(Authorization=7), Code.SEAL_MISMATCH, id="with another header"
         ),
         pytest.param(
-            lambda s: replace(s, reply_to="elsewhere"), Code.SEAL_MISMATCH, id="to be answered"
+            lambda s: replace(s, sent_body=b"{}"), Code.SEAL_MISMATCH, id="with another body"
+        ),
+        pytest.param(
+            lambda s: s.with_seal(aud=REPORTS), Code.SEAL_MISMATCH, id="for another service"
+        ),
+        pytest.param(lambda s: s.with_seal(k="cmd"), Code.SEAL_MISMATCH, id="that is a command"),
+        pytest.param(
+            lambda s: replace(s, reply_to="elsewhere"),
+            Code.SEAL_MISMATCH,
+            id="to be answered elsewhere",
         ),
         pytest.param(
             lambda s: s.with_seal(exp=NOW + MAX_REQUEST_AGE + 1),

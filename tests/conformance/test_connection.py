@@ -24,7 +24,7 @@ from messaging.subscription import Subscription, exclusive_queue, shared_queue
 from messaging.topology import REPLY, RETRY, Binding, Queue, Topology, declare
 from tests.brokers import RunningBroker
 from tests.messaging.market import GATEWAY, QUESTIONS, TOPOLOGY, WORK, AskPrice, sell
-from tests.messaging.raw import WAIT, Raw, raw_channel
+from tests.messaging.raw import WAIT, Raw, raw_channel, until
 
 
 @pytest_asyncio.fixture
@@ -195,9 +195,7 @@ async def test_an_expired_request_is_dropped_unread(publisher: Publisher, raw: R
 
     await publisher.publish(request, deadline=WAIT)
 
-    async with asyncio.timeout(WAIT):
-        while await raw.count(QUESTIONS):
-            await asyncio.sleep(0.02)
+    await raw.until_count(QUESTIONS, 0)
 
 
 async def test_a_reply_queue_is_its_own_process_s_alone(link: Broker, raw: Raw) -> None:
@@ -291,9 +289,7 @@ async def test_a_consumer_whose_queue_is_deleted_is_not_ready_until_it_is_back(
 
         await raw.channel.queue_delete(WORK.name)
         assert await first_of(registration.lost, timeout=WAIT)
-        async with asyncio.timeout(WAIT):
-            while not link.connected:
-                await asyncio.sleep(0.02)
+        await until(lambda: link.connected)
         assert not work.ready
 
         await declare(link, TOPOLOGY, deadline=WAIT)

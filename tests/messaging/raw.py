@@ -60,6 +60,12 @@ class Raw:
         source = await self.channel.declare_queue(queue, passive=True)
         return source.declaration_result.message_count or 0
 
+    async def until_count(self, queue: str, count: int) -> None:
+        """Wait until so many messages lie ready in a queue."""
+        async with asyncio.timeout(WAIT):
+            while await self.count(queue) != count:  # noqa: ASYNC110 - a queue has no event
+                await asyncio.sleep(0.02)
+
     async def listen(self, exchange: str, routing_key: str) -> str:
         """The name of a queue that from now on receives what is published there."""
         queue = await self.channel.declare_queue(exclusive=True)

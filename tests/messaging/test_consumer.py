@@ -1,17 +1,19 @@
 """The consumer of commands, with genuine messages: what happens once, again, and when it fails."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from auth.errors import Code, RefusalError
 from auth.message import UnverifiedMessage
-from auth.policy import at_acceptance, requires
+from auth.policy import at_acceptance, public, requires
 from auth.principal import Principal
 from messaging.consumer import CommandConsumer
 from messaging.contract import Command
+from messaging.envelope import Envelope
 from messaging.errors import NotYetError
 from messaging.unit_of_work import UnitOfWork
 from tests.messaging.market import (
@@ -24,10 +26,11 @@ from tests.messaging.market import (
     Sell,
     Sold,
     Unsold,
+    party,
     sell,
     verifier_of,
 )
-from tests.messaging.raw import until
+from tests.messaging.raw import WAIT, until
 from tests.messaging.stall import SALES, TABLES, Stall
 
 
@@ -280,6 +283,53 @@ async def test_a_refusal_that_cannot_be_told_stands_all_the_same(any_stall: Stal
     assert await stall.rows(TABLES.inbox) == 2
 
 
+async def test_the_database_may_go_away_while_a_refusal_is_told(any_stall: Stall) -> None:
+    stall = any_stall
+
+    async def lose_the_outbox_once() -> None:
+        if len(stall.refusals) == 1:
+            await stall.works[-1].session.execute(text("SELECT * FROM elsewhere"))
+
+    stall.before_refusal = lose_the_outbox_once
+    await stall.open()
+
+    await stall.send(sell().but(body=b"no json"))
+
+    assert (await stall.dead_letter()).headers["carnet-reason"] == Code.INVALID_BODY
+    assert len(stall.refusals) == 2
+
+
+async def test_under_public_the_caller_is_the_client_that_sealed(stall: Stall) -> None:
+    callers = []
+
+    async def sell_to_anybody(command: Sell, caller: Principal, work: UnitOfWork) -> None:
+        del command, work
+        callers.append(caller)
+
+    stall.consumer = CommandConsumer(WORK)
+    stall.consumer.handles(Sell, public())(sell_to_anybody)
+    await stall.open()
+    message = sell()
+    now, body = time.time(), message.command.to_body()
+    seal = party(GATEWAY).sealer.command(
+        route=Sell.route,
+        audience=MARKET,
+        message_id=message.message_id,
+        body=body,
+        carnet=None,
+        now=now,
+        expires_at=now + 60,
+    )
+
+    await stall.publisher.publish(
+        Envelope.sealed(Sell.route, body, seal=seal, carnet=None), deadline=WAIT
+    )
+
+    await stall.settled(1)
+    assert [caller.subject for caller in callers] == ["service:api-gateway"]
+    assert callers[0].scopes == frozenset()
+
+
 async def _unused(command: Sell, caller: Principal, work: UnitOfWork) -> None:
     del command, caller, work
 
@@ -320,7 +370,7 @@ def test_only_an_async_handler_of_a_command_is_registered() -> None:
 
     with pytest.raises(TypeError, match="async"):
         consumer.handles(Sell, requires(SELL_SCOPE))(not_async)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a Command is wanted"):
+    with pytest.raises(TypeError, match="kind of Command"):
         consumer.handles(AskPrice, requires(SELL_SCOPE))(_unused)  # type: ignore[type-var, arg-type]
 
 

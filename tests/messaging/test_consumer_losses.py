@@ -62,6 +62,19 @@ async def test_a_handler_that_outlives_the_drain_is_undone_and_its_message_given
     assert (await stall.raw.next(WORK.name)).redelivered
 
 
+async def test_a_broker_that_is_silent_does_not_hold_up_the_shutdown(
+    stall: Stall, wire: Wire
+) -> None:
+    stall.trust.silent = True
+    await stall.send(sell("tea"), sell("milk"))
+    await stall.open(drain=0.2)
+    await until(lambda: stall.waiting() == 2)
+
+    wire.hold()
+
+    await stall.close()
+
+
 async def test_a_consumer_that_waits_for_trust_stops_at_once(stall: Stall) -> None:
     stall.trust.silent = True
     await stall.send(sell("tea"))
@@ -70,7 +83,7 @@ async def test_a_consumer_that_waits_for_trust_stops_at_once(stall: Stall) -> No
 
     await stall.close()
 
-    assert await stall.raw.count(WORK.name) == 1
+    await stall.raw.until_count(WORK.name, 1)
 
 
 async def test_a_connection_that_breaks_while_a_command_is_handled_repeats_nothing(

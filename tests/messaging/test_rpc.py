@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from auth.claims import LEEWAY
 from auth.errors import Code, RefusalError
 from auth.policy import public, requires
 from messaging.broker import Broker
@@ -349,13 +350,14 @@ class _Request:
     """A genuine request of the gateway's, made by hand."""
 
     reply_to: str
-    life: float = 10
+    age: float = 0
     sealed_reply_to: str | None = None
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def envelope(self) -> Envelope:
-        carnet, now = make_carnet(scope=READ_SCOPE), time.time()
+        now = time.time() - self.age
+        carnet = make_carnet(scope=READ_SCOPE, now=now)
         body = AskPrice(what="tea").to_body()
         seal = party(GATEWAY).sealer.request(
             route=AskPrice.route,
@@ -364,8 +366,8 @@ class _Request:
             body=body,
             reply_to=self.sealed_reply_to or self.reply_to,
             carnet=carnet,
-            now=now - 5,
-            expires_at=now - 5 + self.life,
+            now=now,
+            expires_at=now + 10,
         )
         return Envelope(
             route=AskPrice.route,
@@ -410,12 +412,24 @@ async def test_a_request_that_is_played_again_is_not_answered_again(
 async def test_a_request_whose_time_has_passed_is_not_started_on(
     counter: Counter, publisher: Publisher
 ) -> None:
-    late = _Request("carnet.api-gateway.by-hand", life=2).envelope
+    late = _Request("carnet.api-gateway.by-hand", age=10 + LEEWAY + 2).envelope
 
     await publisher.publish(late, deadline=WAIT)
 
     await until(lambda: counter.server.counts["dropped:late"] == 1)
     assert counter.callers == []
+
+
+async def test_clocks_may_differ_by_the_leeway(
+    counter: Counter, publisher: Publisher, raw: Raw
+) -> None:
+    queue = await raw.listen("carnet.reply", "carnet.api-gateway.by-hand")
+    request = _Request("carnet.api-gateway.by-hand", age=10 + LEEWAY / 2).envelope
+
+    await publisher.publish(request, deadline=WAIT)
+
+    assert (await raw.next(queue)).body == b'{"ok":{"price":"4.20"}}'
+    assert len(counter.callers) == 1
 
 
 async def test_no_reply_is_aimed_at_another_client(
@@ -578,7 +592,7 @@ def test_a_request_has_one_handler() -> None:
 
 
 def test_only_a_request_is_answered() -> None:
-    with pytest.raises(TypeError, match="a Request is wanted"):
+    with pytest.raises(TypeError, match="kind of Request"):
         RpcServer(QUESTIONS).answers(Sell, public())(_unused)  # type: ignore[type-var]
 
 

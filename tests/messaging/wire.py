@@ -16,6 +16,14 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.dead = False
+        self.refused = asyncio.Event()
+        """Somebody tried to connect while it was dead."""
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    def hold(self) -> None:
+        """Carry nothing any more, and close nothing either."""
+        self._flowing.clear()
 
     @property
     def url(self) -> str:
@@ -30,6 +38,7 @@ class Wire:
         return self
 
     def cut(self) -> None:
+        self._flowing.set()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -40,24 +49,25 @@ class Wire:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.dead:
+            self.refused.set()
             writer.transport.abort()
             return
         there, back = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers |= {writer, back}
         try:
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
             back.transport.abort()
 
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-    sink.transport.abort()
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await self._flowing.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.transport.abort()
 
 
 @asynccontextmanager

@@ -118,7 +118,11 @@ _REQUEST_BODY: Final = {
 async def token(
     request: Request, parts: Annotated[GatewayParts, Depends(parts_of)]
 ) -> JSONResponse:
-    """Refresh a session's tokens, or get a service's own by a signed assertion (RFC 7523)."""
+    """Refresh a session's tokens, or get a service's own by a signed assertion (RFC 7523 §2.2).
+
+    The assertion is a JWT of the type `client-authentication+jwt`, signed with the client's own
+    key, with its client id as `iss` and `sub`, `user-service` as `aud`, and a new `jti` each time.
+    """
     form = await _form(request)
     match form.get("grant_type"):
         case "refresh_token":

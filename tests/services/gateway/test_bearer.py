@@ -15,69 +15,69 @@ from tests.services.gateway.stack import Stack, User
 Forge = Callable[[Stack, User], str]
 
 
-def issued(stack: Stack, ada: User, **changed: Any) -> str:
-    """Ada's own token anew, by the issuer's own key, with other claims."""
-    claims = {**ada.claims.model_dump(exclude_none=True), **changed}
+def issued(stack: Stack, anyone: User, **changed: Any) -> str:
+    """The user's own token anew, by the issuer's own key, with other claims."""
+    claims = {**anyone.claims.model_dump(exclude_none=True), **changed}
     return sign_token(claims, typ=ACCESS_TOKEN, key=stack.issuer._key)
 
 
-def expired(stack: Stack, ada: User) -> str:
-    return issued(stack, ada, iat=int(time.time()) - 1000, exp=int(time.time()) - 100)
+def expired(stack: Stack, anyone: User) -> str:
+    return issued(stack, anyone, iat=int(time.time()) - 1000, exp=int(time.time()) - 100)
 
 
-def of_another_audience(stack: Stack, ada: User) -> str:
-    return issued(stack, ada, aud=ORDER_SERVICE)
+def of_another_audience(stack: Stack, anyone: User) -> str:
+    return issued(stack, anyone, aud=ORDER_SERVICE)
 
 
-def of_another_issuer(stack: Stack, ada: User) -> str:
-    return issued(stack, ada, iss="another-issuer")
+def of_another_issuer(stack: Stack, anyone: User) -> str:
+    return issued(stack, anyone, iss="another-issuer")
 
 
-def that_lives_too_long(stack: Stack, ada: User) -> str:
-    return issued(stack, ada, exp=int(time.time()) + 86_400)
+def that_lives_too_long(stack: Stack, anyone: User) -> str:
+    return issued(stack, anyone, exp=int(time.time()) + 86_400)
 
 
-def by_a_stranger(_stack: Stack, ada: User) -> str:
-    claims = ada.claims.model_dump(exclude_none=True)
+def by_a_stranger(_stack: Stack, anyone: User) -> str:
+    claims = anyone.claims.model_dump(exclude_none=True)
     return sign_token(claims, typ=ACCESS_TOKEN, key=SigningKey.generate())
 
 
-def by_the_gateways_own_key(stack: Stack, ada: User) -> str:
-    claims = ada.claims.model_dump(exclude_none=True)
+def by_the_gateways_own_key(stack: Stack, anyone: User) -> str:
+    claims = anyone.claims.model_dump(exclude_none=True)
     return sign_token(claims, typ=ACCESS_TOKEN, key=stack.seal_key(GATEWAY))
 
 
-def with_another_signature(_stack: Stack, ada: User) -> str:
-    head, _, signature = str(ada.tokens["access_token"]).rpartition(".")
+def with_another_signature(_stack: Stack, anyone: User) -> str:
+    head, _, signature = str(anyone.tokens["access_token"]).rpartition(".")
     return f"{head}.{'A' * len(signature)}"
 
 
-def a_carnet(stack: Stack, ada: User) -> str:
+def a_carnet(stack: Stack, anyone: User) -> str:
     return stack.issuer.carnet(
-        ada.claims,
+        anyone.claims,
         actor=GATEWAY,
         audience=ORDER_SERVICE,
-        scopes=ada.claims.scopes,
+        scopes=anyone.claims.scopes,
         now=time.time(),
     )
 
 
-def a_carnet_for_the_gateway(stack: Stack, ada: User) -> str:
-    claims = ada.claims.model_dump(exclude_none=True)
+def a_carnet_for_the_gateway(stack: Stack, anyone: User) -> str:
+    claims = anyone.claims.model_dump(exclude_none=True)
     return sign_token(claims, typ=CARNET, key=stack.issuer._key)
 
 
-def a_seal(stack: Stack, ada: User) -> str:
-    claims = ada.claims.model_dump(exclude_none=True)
+def a_seal(stack: Stack, anyone: User) -> str:
+    claims = anyone.claims.model_dump(exclude_none=True)
     return sign_token(claims, typ=SEAL, key=stack.issuer._key)
 
 
-def the_refresh_token(_stack: Stack, ada: User) -> str:
-    return str(ada.tokens["refresh_token"])
+def the_refresh_token(_stack: Stack, anyone: User) -> str:
+    return str(anyone.tokens["refresh_token"])
 
 
-def a_huge_one(_stack: Stack, ada: User) -> str:
-    return f"{ada.tokens['access_token']}{'A' * 12_000}"
+def a_huge_one(_stack: Stack, anyone: User) -> str:
+    return f"{anyone.tokens['access_token']}{'A' * 12_000}"
 
 
 REFUSED: list[tuple[Forge, str]] = [
@@ -98,11 +98,11 @@ REFUSED: list[tuple[Forge, str]] = [
 
 @pytest.mark.parametrize(("forge", "code"), REFUSED, ids=[forge.__name__ for forge, _ in REFUSED])
 async def test_a_refused_token_is_answered_with_401_and_its_code(
-    stack: Stack, ada: User, forge: Forge, code: str
+    stack: Stack, anyone: User, forge: Forge, code: str
 ) -> None:
-    token = forge(stack, ada)
+    token = forge(stack, anyone)
 
-    answer = await ada.http.get("/v1/orders", headers={"Authorization": f"Bearer {token}"})
+    answer = await anyone.http.get("/v1/orders", headers={"Authorization": f"Bearer {token}"})
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (401, code)
@@ -122,16 +122,16 @@ async def test_a_request_without_a_token_is_only_asked_for_one(
     assert answer.headers["www-authenticate"] == 'Bearer realm="carnet"'
 
 
-async def test_the_scheme_is_case_insensitive(ada: User) -> None:
-    token = ada.tokens["access_token"]
+async def test_the_scheme_is_case_insensitive(anyone: User) -> None:
+    token = anyone.tokens["access_token"]
 
-    answer = await ada.http.get("/v1/orders", headers={"Authorization": f"bEARER {token}"})
+    answer = await anyone.http.get("/v1/orders", headers={"Authorization": f"bEARER {token}"})
 
     assert answer.status_code == 200
 
 
-async def test_two_tokens_are_one_too_many(stack: Stack, ada: User) -> None:
-    headers = [("Authorization", f"Bearer {ada.tokens['access_token']}")] * 2
+async def test_two_tokens_are_one_too_many(stack: Stack, anyone: User) -> None:
+    headers = [("Authorization", f"Bearer {anyone.tokens['access_token']}")] * 2
     async with httpx.AsyncClient(base_url=stack.url) as http:
         answer = await http.get("/v1/orders", headers=headers)
 
@@ -140,12 +140,12 @@ async def test_two_tokens_are_one_too_many(stack: Stack, ada: User) -> None:
 
 
 @pytest.mark.parametrize("with_header", [True, False])
-async def test_a_token_in_the_address_is_refused(ada: User, with_header: bool) -> None:  # noqa: FBT001 - a case of a table
-    token = ada.tokens["access_token"]
+async def test_a_token_in_the_address_is_refused(anyone: User, with_header: bool) -> None:  # noqa: FBT001 - a case of a table
+    token = anyone.tokens["access_token"]
     if not with_header:
-        del ada.http.headers["Authorization"]
+        del anyone.http.headers["Authorization"]
 
-    answer = await ada.http.get("/v1/orders", params={"access_token": token})
+    answer = await anyone.http.get("/v1/orders", params={"access_token": token})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "token_in_query")
     assert token not in answer.text
@@ -161,19 +161,21 @@ async def test_a_token_in_the_address_is_refused(ada: User, with_header: bool) -
     ],
 )
 async def test_a_token_without_the_scope_is_answered_with_403_and_the_scope(
-    stack: Stack, ada: User, method: str, path: str, scope: str
+    stack: Stack, anyone: User, method: str, path: str, scope: str
 ) -> None:
     for granted in ("", f"{scope}-all"):
-        token = issued(stack, ada, scope=granted)
+        token = issued(stack, anyone, scope=granted)
 
-        answer = await ada.http.request(method, path, headers={"Authorization": f"Bearer {token}"})
+        answer = await anyone.http.request(
+            method, path, headers={"Authorization": f"Bearer {token}"}
+        )
 
         assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
         assert f'scope="{scope}"' in answer.headers["www-authenticate"]
 
 
-async def test_everyones_orders_are_for_operators(ada: User) -> None:
-    answer = await ada.http.get("/v1/orders", params={"everyone": "true"})
+async def test_everyones_orders_are_for_operators(anyone: User) -> None:
+    answer = await anyone.http.get("/v1/orders", params={"everyone": "true"})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
     assert 'scope="orders:read-all"' in answer.headers["www-authenticate"]

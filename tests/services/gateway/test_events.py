@@ -177,10 +177,10 @@ async def test_an_id_from_the_future_counts_as_the_present(ada: User) -> None:
 
 
 @pytest.mark.parametrize("last", ["", "-1", "one", "1.5", "٣", "9" * 16])
-async def test_what_is_no_event_id_is_an_invalid_request(ada: User, last: str) -> None:
+async def test_what_is_no_event_id_is_an_invalid_request(anyone: User, last: str) -> None:
     headers = [(b"Last-Event-ID", last.encode())]
 
-    answer = await ada.http.get("/v1/orders/events", headers=headers)
+    answer = await anyone.http.get("/v1/orders/events", headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["errors"][0]["parameter"] == "Last-Event-ID"

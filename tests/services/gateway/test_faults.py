@@ -33,8 +33,8 @@ def assert_repeatable(answer: httpx.Response, user: User, code: str) -> str:
     return key
 
 
-async def test_a_command_that_nobody_takes_is_not_accepted(own_stack: OpenStack) -> None:
-    stack = await own_stack(USER_SERVICE, GATEWAY)
+async def test_a_command_that_nobody_takes_is_not_accepted(bare_stack: OpenStack) -> None:
+    stack = await bare_stack(USER_SERVICE, GATEWAY)
     async with stack.user() as ada:
         refused = await ada.place()
         key = assert_repeatable(refused, ada, "unroutable")
@@ -142,10 +142,10 @@ async def full_queue(amqp_url: str) -> AsyncIterator[None]:
 
 
 async def test_what_the_broker_did_not_confirm_is_unknown_and_repeated_it_is_one_order(
-    own_stack: OpenStack, amqp_url: str
+    bare_stack: OpenStack, amqp_url: str
 ) -> None:
     """The broker said no for one queue, while the other one has the order already."""
-    stack = await own_stack()
+    stack = await bare_stack()
     async with stack.user() as ada:
         async with full_queue(amqp_url):
             unknown = await ada.place()

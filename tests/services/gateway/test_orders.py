@@ -105,10 +105,10 @@ async def test_a_key_is_made_where_none_is_sent_and_serves_to_repeat(
 
 
 @pytest.mark.parametrize("key", ["", "with space", "ünlaut", "k" * 256])
-async def test_a_key_that_cannot_be_one_is_refused(ada: User, key: str) -> None:
+async def test_a_key_that_cannot_be_one_is_refused(anyone: User, key: str) -> None:
     headers = [(b"Idempotency-Key", key.encode())]
 
-    answer = await ada.http.post("/v1/orders", json=TEA, headers=headers)
+    answer = await anyone.http.post("/v1/orders", json=TEA, headers=headers)
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
@@ -133,19 +133,19 @@ async def test_a_key_that_cannot_be_one_is_refused(ada: User, key: str) -> None:
     ],
 )
 async def test_an_invalid_order_names_each_place(
-    ada: User, changed: dict[str, Any], pointer: str
+    anyone: User, changed: dict[str, Any], pointer: str
 ) -> None:
-    answer = await ada.place({**TEA, **changed})
+    answer = await anyone.place({**TEA, **changed})
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-async def test_an_order_of_more_than_64_kib_is_refused(ada: User) -> None:
+async def test_an_order_of_more_than_64_kib_is_refused(anyone: User) -> None:
     line = {"sku": "s" * 64, "quantity": 1, "unit_price": "1.00"}
 
-    answer = await ada.place({"lines": [line] * 1000, "currency": "EUR"})
+    answer = await anyone.place({"lines": [line] * 1000, "currency": "EUR"})
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
@@ -177,8 +177,8 @@ async def test_a_cancel_may_be_repeated(ada: User) -> None:
 
 
 @pytest.mark.parametrize("order_id", ["1", "not-an-id", UNKNOWN.upper().replace("0", "A")])
-async def test_what_is_no_order_id_is_an_invalid_request(ada: User, order_id: str) -> None:
-    answer = await ada.http.get(f"/v1/orders/{order_id}")
+async def test_what_is_no_order_id_is_an_invalid_request(anyone: User, order_id: str) -> None:
+    answer = await anyone.http.get(f"/v1/orders/{order_id}")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["errors"][0]["in"] == "path"
@@ -211,16 +211,16 @@ async def test_orders_are_listed_newest_first_a_page_at_a_time(ada: User) -> Non
     ],
 )
 async def test_an_invalid_parameter_is_named(
-    ada: User, params: dict[str, str], parameter: str
+    anyone: User, params: dict[str, str], parameter: str
 ) -> None:
-    answer = await ada.http.get("/v1/orders", params=params)
+    answer = await anyone.http.get("/v1/orders", params=params)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert [error["parameter"] for error in answer.json()["errors"]] == [parameter]
 
 
-async def test_a_cursor_that_nobody_gave_is_an_invalid_request(ada: User) -> None:
-    answer = await ada.http.get("/v1/orders", params={"cursor": "made up"})
+async def test_a_cursor_that_nobody_gave_is_an_invalid_request(anyone: User) -> None:
+    answer = await anyone.http.get("/v1/orders", params={"cursor": "made up"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
@@ -254,5 +254,5 @@ async def test_an_operator_sees_and_cancels_everyones_orders(stack: Stack, ada: 
                 pass
 
 
-async def test_every_order_id_is_a_uuid_of_version_8(ada: User) -> None:
-    assert UUID_8.fullmatch((await ada.place()).json()["id"])
+async def test_every_order_id_is_a_uuid_of_version_8(anyone: User) -> None:
+    assert UUID_8.fullmatch((await anyone.place()).json()["id"])

@@ -97,11 +97,11 @@ async def test_signing_out_ends_one_session_and_no_other(stack: Stack, ada: User
     ],
 )
 async def test_a_body_of_another_type_is_refused(
-    ada: User, path: str, content_type: str, content: bytes
+    anyone: User, path: str, content_type: str, content: bytes
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
-    answer = await ada.http.post(path, content=content, headers=headers)
+    answer = await anyone.http.post(path, content=content, headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
     assert answer.headers["accept"] == "application/json"

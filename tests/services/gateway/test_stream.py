@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from fastapi.sse import ServerSentEvent
 
-from messaging.errors import BrokerUnavailableError
+from messaging.errors import BrokerUnavailableError, OversizedHeadersError
+from messaging.rpc import RpcRefusedError
 from services.contracts.orders import EventsPage, OrderCancelled, RecordedEvent
 from services.gateway.live import EndReason, EventHub, LiveEvent, Subscription, TooManyStreamsError
 from services.gateway.stream import OrderStream
@@ -35,13 +36,13 @@ class Archive:
 
     def __init__(self, latest: int) -> None:
         self.latest = latest
-        self.reachable = True
+        self.fault: Exception | None = None
         self.asked: list[int] = []
 
     async def __call__(self, after: int) -> EventsPage:
         self.asked.append(after)
-        if not self.reachable:
-            raise BrokerUnavailableError("gone")
+        if self.fault is not None:
+            raise self.fault
         numbers = range(after + 1, min(self.latest, after + 3) + 1)
         return EventsPage(events=tuple(recorded(n) for n in numbers), latest=self.latest)
 
@@ -155,15 +156,34 @@ async def test_a_gap_waits_for_an_order_service_that_is_away(
 ) -> None:
     monkeypatch.setattr("services.gateway.stream.RETRY_FETCH", 0.01)
     hub, archive = EventHub(), Archive(latest=3)
-    archive.reachable = False
+    archive.fault = BrokerUnavailableError("gone")
     with hub.subscribe(ADA, SESSION) as subscription:
         reader = stream(subscription, archive, after=0)
         hub.publish(ADA, live(3))
 
         await reader.until(lambda event: event.comment == "waiting for the order service")
-        archive.reachable = True
+        archive.fault = None
 
         assert await reader.ids(3) == [1, 2, 3]
+
+
+async def test_it_ends_when_the_issuer_no_longer_stands_by_the_session() -> None:
+    hub, archive = EventHub(), Archive(latest=3)
+    archive.fault = RpcRefusedError("invalid_grant", "the session has ended")
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, archive, after=0, replay=True)
+
+        assert await reader.end() == EndReason.SESSION_ENDED
+
+
+async def test_what_nobody_foresaw_is_not_hidden() -> None:
+    hub, archive = EventHub(), Archive(latest=3)
+    archive.fault = OversizedHeadersError("ours")
+    with hub.subscribe(ADA, SESSION) as subscription:
+        reader = stream(subscription, archive, after=0, replay=True)
+
+        with pytest.raises(OversizedHeadersError):
+            await reader.end()
 
 
 async def test_it_ends_when_the_access_token_does() -> None:

@@ -1,0 +1,158 @@
+"""Publishing when the broker is slow, away, or says no."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from messaging.broker import Broker
+from messaging.errors import (
+    BrokerUnavailableError,
+    MessagingError,
+    MissingTopologyError,
+    PublishForbiddenError,
+    UnconfirmedError,
+)
+from messaging.publisher import Publisher
+from messaging.topology import COMMANDS, Binding, Queue, Topology, declare
+from services.local.logins import Login
+from tests.brokers import RunningBroker
+from tests.messaging.market import GATEWAY, TOPOLOGY, WORK, Sold, sell
+from tests.messaging.raw import WAIT, Raw, until
+from tests.messaging.wire import Wire
+
+
+async def test_hundreds_are_published_at_once(publisher: Publisher, raw: Raw) -> None:
+    envelopes = [sell().envelope for _ in range(300)]
+
+    await asyncio.gather(*(publisher.publish(e, deadline=WAIT) for e in envelopes))
+
+    assert await raw.count(WORK.name) == 300
+
+
+async def test_without_a_connection_it_fails_within_the_deadline(
+    publisher: Publisher, link: Broker, wire: Wire
+) -> None:
+    wire.dead = True
+    wire.cut()
+    await until(lambda: not link.connected)
+
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(
+            *(publisher.publish(sell().envelope, deadline=0.2) for _ in range(5)),
+            return_exceptions=True,
+        )
+
+    assert [type(result) for result in results] == [BrokerUnavailableError] * 5
+
+
+async def test_what_is_cut_off_is_unknown_and_may_be_sent_again(
+    publisher: Publisher, wire: Wire, raw: Raw
+) -> None:
+    envelopes = [sell().envelope for _ in range(200)]
+    attempts = [asyncio.create_task(publisher.publish(e, deadline=WAIT)) for e in envelopes]
+    await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
+
+    wire.cut()
+
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    failures = [result for result in results if result is not None]
+    assert failures
+    assert all(isinstance(e, (UnconfirmedError, BrokerUnavailableError)) for e in failures)
+    confirmed = len(results) - len(failures)
+    assert await raw.count(WORK.name) >= confirmed
+
+    await publisher.publish(envelopes[-1], deadline=WAIT)
+
+
+async def test_a_broker_that_does_not_confirm_in_time_leaves_it_unknown(
+    publisher: Publisher, wire: Wire
+) -> None:
+    await publisher.publish(sell().envelope, deadline=WAIT)
+    wire.hold()
+
+    with pytest.raises(UnconfirmedError):
+        await publisher.publish(sell().envelope, deadline=0.2)
+
+
+async def test_a_queue_that_is_full_refuses_to_confirm(publisher: Publisher, link: Broker) -> None:
+    arguments: dict[str, str | int] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    full = Topology(
+        queues=(Queue("full", arguments),), bindings=(Binding("full", COMMANDS.name, "full"),)
+    )
+    await declare(link, full, deadline=WAIT)
+    envelope = replace(sell().envelope, route=replace(sell().envelope.route, routing_key="full"))
+    await publisher.publish(envelope, deadline=WAIT)
+
+    with pytest.raises(UnconfirmedError, match="refused to take"):
+        await publisher.publish(envelope, deadline=WAIT)
+
+
+async def test_copies_to_other_queues_are_never_sent() -> None:
+    with pytest.raises(ValueError, match="CC and BCC"):
+        replace(sell().envelope, headers={"cc": "elsewhere"})
+
+
+# A login that may do little
+
+
+@pytest_asyncio.fixture
+async def humble_url(broker: RunningBroker, vhost: str, link: Broker) -> AsyncIterator[str]:
+    """A login that may declare nothing, and publish nothing but commands for the market."""
+    del link
+    login = Login.generate("humble")
+    async with broker.management() as api:
+        await api.put(f"/users/{login.name}", json={"password": login.password, "tags": ""})
+        rights = {"configure": "^$", "write": "^carnet\\.commands$", "read": ".*"}
+        (await api.put(f"/permissions/{vhost}/{login.name}", json=rights)).raise_for_status()
+        topics = {"exchange": "carnet.commands", "write": "^market\\.", "read": ".*"}
+        (await api.put(f"/topic-permissions/{vhost}/{login.name}", json=topics)).raise_for_status()
+        yield broker.url(vhost, login)
+        await api.delete(f"/users/{login.name}")
+
+
+@pytest_asyncio.fixture
+async def humble(humble_url: str) -> AsyncIterator[Broker]:
+    broker = Broker(humble_url, name="humble")
+    await broker.start(WAIT)
+    yield broker
+    await broker.close(WAIT)
+
+
+async def test_a_login_that_may_not_declare_is_content_with_what_is_there(humble: Broker) -> None:
+    await declare(humble, TOPOLOGY, deadline=WAIT)
+
+
+async def test_a_login_that_may_not_declare_is_told_what_is_missing(humble: Broker) -> None:
+    with pytest.raises(MissingTopologyError, match=r"queue 'not\.there'"):
+        await declare(humble, Topology(queues=(Queue("not.there"),)), deadline=WAIT)
+
+
+async def test_a_login_that_may_not_publish_somewhere_is_told_so(humble: Broker) -> None:
+    publisher = Publisher(humble, client_id=GATEWAY)
+    elsewhere = replace(sell().envelope, route=Sold.route)
+
+    with pytest.raises(PublishForbiddenError, match=r"carnet\.events"):
+        await publisher.publish(elsewhere, deadline=WAIT)
+
+    await publisher.publish(sell().envelope, deadline=WAIT)
+
+
+async def test_only_the_publish_at_fault_is_forbidden(humble: Broker) -> None:
+    """The broker closes the channel, and with it those that were merely in flight."""
+    publisher = Publisher(humble, client_id=GATEWAY)
+    envelopes = [sell().envelope for _ in range(10)]
+    envelopes[5] = replace(
+        envelopes[5], route=replace(envelopes[5].route, routing_key="other.thing")
+    )
+
+    results = await asyncio.gather(
+        *(publisher.publish(e, deadline=WAIT) for e in envelopes), return_exceptions=True
+    )
+
+    assert isinstance(results[5], PublishForbiddenError)
+    others = [result for number, result in enumerate(results) if number != 5]
+    assert not any(isinstance(result, PublishForbiddenError) for result in others)
+    assert all(result is None or isinstance(result, MessagingError) for result in others)

@@ -1,0 +1,65 @@
+"""`make secrets`: complete, closed to others, and stable."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from auth.errors import KeyFileError
+from auth.keys import SigningKey
+from services.local.compose_secrets import make_secrets
+
+COMPOSE = Path(__file__).parents[3] / "compose.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_secrets(tmp_path / "secrets")
+    return tmp_path / "secrets"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_nobody_else_on_the_machine_may_enter(folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "root" / "root.pem").stat().st_mode) == 0o600
+
+
+def test_every_private_key_is_encrypted(folder: Path) -> None:
+    keys = [*folder.rglob("*.pem")]
+    passphrase = (folder / "passphrase").read_bytes()
+
+    assert keys
+    for key in keys:
+        assert key.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    seal = folder / "keys" / "order-service" / "seal.pem"
+    assert SigningKey.load(seal, passphrase)
+    with pytest.raises(KeyFileError):
+        SigningKey.load(seal)
+
+
+def test_repeating_keeps_every_secret(folder: Path) -> None:
+    before = contents(folder)
+
+    make_secrets(folder)
+
+    definitions = folder / "rabbitmq" / "definitions.json"  # salted anew
+    assert {path: text for path, text in contents(folder).items() if path != definitions} == {
+        path: text for path, text in before.items() if path != definitions
+    }
+
+
+def test_it_makes_every_file_that_compose_mounts(folder: Path) -> None:
+    compose = yaml.safe_load(COMPOSE.read_text())
+    wanted = [secret["file"] for secret in compose["secrets"].values()]
+    for service in compose["services"].values():
+        wanted += [mount.rpartition(":/")[0] for mount in service.get("volumes", ())]
+
+    from_secrets = [each for each in wanted if each.startswith("${CARNET_SECRETS")]
+
+    assert from_secrets
+    for each in from_secrets:
+        assert (folder / each.partition("}/")[2]).exists(), each
