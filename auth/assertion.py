@@ -13,6 +13,8 @@ from auth.strict import parse_token
 from auth.tokens import new_token_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from auth.keys import SigningKey
     from auth.keyset import KeySet
 
@@ -47,8 +49,12 @@ def sign_assertion(
     return jws.sign_token(claims, typ=jws.CLIENT_ASSERTION, key=key)
 
 
-def verify_assertion(unverified_assertion: str, key_set: KeySet, *, now: float) -> AssertionClaims:
+def verify_assertion(
+    unverified_assertion: str, key_set: KeySet, *, audiences: Collection[str], now: float
+) -> AssertionClaims:
     """Return what a listed client claims of itself. That it is used once is for the caller.
+
+    audiences: what the issuer is called besides its name: the addresses of its endpoints.
 
     Raises:
         MalformedTokenError: not a canonical compact JWS of these claims.
@@ -71,7 +77,7 @@ def verify_assertion(unverified_assertion: str, key_set: KeySet, *, now: float) 
         raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this client's keys")
     if claims.sub != claims.iss:
         raise UntrustedTokenError(Code.WRONG_CLIENT, "iss and sub are not the same client")
-    if claims.aud != key_set.issuer:
+    if claims.aud != key_set.issuer and claims.aud not in audiences:
         raise UntrustedTokenError(Code.WRONG_AUDIENCE, "aud is not our issuer")
     _check_time(claims, now)
     return claims

@@ -38,6 +38,14 @@ Origin = Annotated[
 ]
 Token = Annotated[str, Field(max_length=8000)]
 Assertion = Annotated[str, Field(max_length=4000)]
+Audiences = Annotated[
+    tuple[Annotated[str, Field(max_length=255)], ...],
+    Field(
+        max_length=4,
+        description="What the issuer is called where the client reached it: an assertion may be "
+        "made out to any of these, besides to its name.",
+    ),
+]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD)]
 NewPassword = Annotated[
     str,
@@ -128,6 +136,7 @@ class ClientCredentials(Request[Tokens]):
     encrypted: ClassVar[bool] = True
 
     client_assertion: Assertion
+    audiences: Audiences = ()
     scope: Annotated[str, Field(max_length=1000)] | None = None
 
 
@@ -191,6 +200,7 @@ class RevokeToken(Request[TokenRevoked]):
     hint: Annotated[str, Field(max_length=100)] | None = None
     client_assertion: Assertion | None = None
     """Of the client that asks, where that is another one than the caller."""
+    audiences: Audiences = ()
 
 
 class Introspection(_Reply):
@@ -224,6 +234,7 @@ class Introspect(Request[Introspection]):
     token: Token
     client_assertion: Assertion | None = None
     """Of the client that asks, where that is another one than the caller."""
+    audiences: Audiences = ()
 
 
 class KeySetStatement(_Reply):

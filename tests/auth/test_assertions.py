@@ -11,6 +11,7 @@ from auth.jws import CLIENT_ASSERTION
 from tests.auth.forge import ABSENT, GATEWAY, ISSUER, NOW, ORDERS, Token, parties
 
 WHO = parties()
+ADDRESSES = ("https://carnet.example", "https://carnet.example/oauth/token")
 Change = Callable[[Token], Token]
 
 
@@ -23,7 +24,7 @@ def _assertion() -> Token:
 
 
 def _judge(token: Token) -> AssertionClaims:
-    return verify_assertion(token.text, WHO.key_set(), now=NOW)
+    return verify_assertion(token.text, WHO.key_set(), audiences=ADDRESSES, now=NOW)
 
 
 def _claims(**claims: object) -> Change:
@@ -68,6 +69,8 @@ ROWS: dict[Code, dict[str, Change]] = {
     Code.WRONG_AUDIENCE: {
         "it is for another": _claims(aud=GATEWAY),
         "it is for a name that ours is a part of": _claims(aud=f"{ISSUER}/"),
+        "it is for another address": _claims(aud="https://carnet.example.evil"),
+        "it is for an address below ours": _claims(aud=f"{ADDRESSES[0]}/"),
     },
     Code.EXPIRED: {"it is over": _claims(exp=NOW - LEEWAY - 1)},
     Code.LIFETIME_TOO_LONG: {
@@ -100,6 +103,7 @@ def test_an_assertion_is_refused_when(change: Change, code: Code) -> None:
     [
         pytest.param(_claims(), id="as it is"),
         pytest.param(_claims(iat=ABSENT), id="without iat"),
+        *(pytest.param(_claims(aud=address), id=f"for {address}") for address in ADDRESSES),
         pytest.param(_claims(exp=NOW - LEEWAY), id="in its last second"),
         pytest.param(_claims(exp=NOW + MAX_ASSERTION_LIFE + LEEWAY), id="as long as it may be"),
         pytest.param(_claims(iat=NOW + LEEWAY, nbf=NOW + LEEWAY), id="of a clock that is ahead"),
@@ -112,6 +116,6 @@ def test_an_assertion_is_accepted(change: Change) -> None:
 def test_what_a_client_signs_is_accepted_and_no_two_are_alike() -> None:
     made = [sign_assertion(GATEWAY, WHO.gateway, audience=ISSUER, now=NOW + 0.9) for _ in range(2)]
 
-    first, second = (verify_assertion(text, WHO.key_set(), now=NOW) for text in made)
+    first, second = (verify_assertion(text, WHO.key_set(), audiences=(), now=NOW) for text in made)
     assert first.jti != second.jti
     assert (first.sub, first.exp) == (GATEWAY, NOW + 60)
