@@ -7,7 +7,7 @@ only what an issuer's key of the present key set signed counts, and only forward
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from auth import jws, statements
 from auth.checks import check_signing_time
@@ -32,6 +32,9 @@ from auth.statements import (
     SnapshotClaims,
 )
 from auth.strict import UnverifiedToken, parse_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_SILENCE: Final = 10.0
 """Seconds without a new heartbeat after which nothing may be judged."""
@@ -80,6 +83,14 @@ class Feed:
         self._beat: tuple[int, int] = (0, 0)
         self._heard_at: float | None = None
         self._gap_since: float | None = None
+        self._listeners: list[Callable[[Revocation], None]] = []
+
+    def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
+        """Have each revocation told to `listener` once it is in force; perhaps more than once.
+
+        listener: may not raise, and takes a moment at most: nothing is judged meanwhile.
+        """
+        self._listeners.append(listener)
 
     @property
     def applied(self) -> int:
@@ -198,6 +209,8 @@ class Feed:
             self.revocations.revoke_session(revoked.sid, until=revoked.until)
         elif revoked.sub is not None and revoked.epoch is not None:
             self.revocations.revoke_subject(revoked.sub, epoch=revoked.epoch, until=revoked.until)
+        for listener in self._listeners:
+            listener(revoked)
 
     def _close_gap(self, ticks: float) -> None:
         """Count on as far as nothing is missing, and note since when something is."""

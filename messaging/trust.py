@@ -19,6 +19,7 @@ from auth.errors import KeySetError, RefusalError, TrustUnavailableError
 from auth.feed import Feed
 from auth.keyset import KeySet
 from auth.revocation import RevocationList
+from auth.statements import Revocation
 from messaging.broker import Broker
 from messaging.delivery import Delivery
 from messaging.errors import MessagingError
@@ -92,6 +93,13 @@ class LiveTrust:
     @property
     def revocations(self) -> RevocationList:
         return self._feed.revocations
+
+    def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
+        """Have each revocation told to `listener` once it is in force, as `Feed.on_revoked` says.
+
+        For what a relying party holds besides tokens: open streams, connections, caches.
+        """
+        self._feed.on_revoked(listener)
 
     @property
     def fresh(self) -> bool:

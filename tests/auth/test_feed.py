@@ -87,6 +87,19 @@ def test_a_revoked_subject_is_refused_up_to_the_epoch() -> None:
     assert not is_revoked(feed, epoch=3)
 
 
+def test_whoever_listens_is_told_of_each_revocation_once_it_is_in_force() -> None:
+    feed = silent_feed()
+    told: list[tuple[str | None, bool]] = []
+    feed.on_revoked(lambda revoked: told.append((revoked.sid, is_revoked(feed))))
+    first = Revocation(seq=1, until=UNTIL, sid=SESSION)
+
+    feed.hear(heartbeat(1), now=NOW, ticks=0)
+    feed.take_snapshot(page(first, upto=1), now=NOW, ticks=0)
+    feed.hear(session_revoked(2, "another-session-00001"), now=NOW, ticks=0)
+
+    assert told == [(SESSION, True), ("another-session-00001", True)]
+
+
 def test_nothing_is_judged_before_a_heartbeat_and_a_snapshot() -> None:
     feed = silent_feed()
     assert feed.wanted(0).revocations == 0
@@ -294,11 +307,14 @@ FORGED: Final[dict[str, Forged]] = {
 @pytest.mark.parametrize("case", FORGED)
 def test_what_is_not_the_issuers_word_changes_nothing(case: str) -> None:
     feed = fresh_feed(seq=5)
+    told: list[Revocation] = []
+    feed.on_revoked(told.append)
 
     with pytest.raises((RefusalError, KeySetError)):
         feed.hear(FORGED[case](), now=NOW, ticks=0)
 
     assert not is_revoked(feed)
+    assert told == []
     assert (feed.applied, feed.key_set.version) == (5, 1)
     assert not feed.wanted(100)
 
