@@ -1,29 +1,23 @@
 """`carnet accounts`: works on the user service's database itself, for its operator."""
 
-import asyncio
 import json
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypeVar
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
-from messaging.database import open_database
-from messaging.migrations import upgrade
-from messaging.rpc import Refused
+from services.cli.issuer import on_register, say
 from services.contracts.scopes import CUSTOMER, ROLES
 from services.contracts.users import Register
 from services.errors import StartError
-from services.settings import Settings, read_settings
 from services.users.accounts import Accounts
-from services.users.passwords import Passwords
-from services.users.store import MIGRATIONS, Account
+from services.users.acts import Asker
+from services.users.store import Account
 
 app: Final = typer.Typer(help="The accounts of the user service.", no_args_is_help=True)
 
@@ -37,13 +31,6 @@ PasswordFile: TypeAlias = Annotated[
     typer.FileText | None,
     typer.Option(help="File with the password, - for standard input; without it, it is asked for."),
 ]
-
-
-class AccountSettings(Settings):
-    """Where the database is: at its URL, or in the local stack's state folder."""
-
-    state: Path = Path(".carnet")
-    database_url: SecretStr | None = None
 
 
 @app.command()
@@ -60,8 +47,8 @@ def add(
     _check_roles(role)
     password = _read_password(password_file)
     _check(name, password)
-    account = _run(lambda accounts: accounts.add(name, password, role))
-    _say(f"added {account.name} ({', '.join(account.roles)}), subject {account.sub}")
+    account = _run(lambda accounts: accounts.add(Asker.operator(), name, password, role))
+    say(f"added {account.name} ({', '.join(account.roles)}), subject {account.sub}")
 
 
 @app.command(name="list")
@@ -84,68 +71,42 @@ def list_accounts(
 
 @app.command()
 def password(name: Name, *, password_file: PasswordFile = None) -> None:
-    """Change a password, which ends all of the account's sessions."""
+    """Change a password, which ends all of the account's sessions and voids its tokens."""
     new = _read_password(password_file)
     _check(name, new)
-    _run(lambda accounts: accounts.change_password(name, new))
-    _say(f"changed the password of {name}; all sessions are ended")
+    _run(lambda accounts: accounts.change_password(Asker.operator(), name, new))
+    say(f"changed the password of {name}; all sessions are ended")
 
 
 @app.command()
 def roles(name: Name, *, role: Roles) -> None:
-    """Change an account's roles, which ends all of its sessions."""
+    """Change an account's roles, which ends all of its sessions and voids its tokens."""
     _check_roles(role)
-    _run(lambda accounts: accounts.change_roles(name, role))
-    _say(f"{name} is {', '.join(sorted(set(role)))} now; all sessions are ended")
+    _run(lambda accounts: accounts.change_roles(Asker.operator(), name, role))
+    say(f"{name} is {', '.join(sorted(set(role)))} now; all sessions are ended")
 
 
 @app.command()
 def disable(name: Name) -> None:
-    """End an account's access: its sessions now, its carnets within their five minutes."""
-    _run(lambda accounts: accounts.disable(name))
-    _say(f"{name} may not sign in; all sessions are ended")
+    """End an account's access now: its sessions, its tokens, and what is queued under them."""
+    _run(lambda accounts: accounts.disable(Asker.operator(), name))
+    say(f"{name} may not sign in; all sessions are ended")
 
 
 @app.command()
 def enable(name: Name) -> None:
     """Let an account sign in again."""
-    _run(lambda accounts: accounts.enable(name))
-    _say(f"{name} may sign in")
+    _run(lambda accounts: accounts.enable(Asker.operator(), name))
+    say(f"{name} may sign in")
 
 
 def _run(work: Callable[[Accounts], Awaitable[T]]) -> T:
-    """Do the work on the database, brought up to date before.
+    """Do the work on the accounts.
 
     Raises:
-        StartError: it was refused, as the user service would refuse it.
+        StartError: there is no database, or the work was refused.
     """
-    url = _database_url(read_settings(AccountSettings))
-
-    async def run() -> T:
-        await upgrade(url, MIGRATIONS)
-        database = open_database(url)
-        try:
-            return await work(Accounts(database, Passwords(), time.time))
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(run())
-    except Refused as refused:
-        raise StartError(refused.detail) from refused
-
-
-def _database_url(settings: AccountSettings) -> str:
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    if not settings.state.is_dir():
-        raise StartError(
-            f"no database: set CARNET_DATABASE_URL, or CARNET_STATE to the folder of a local "
-            f"stack ({settings.state} is none)"
-        )
-    data = settings.state / "data"
-    data.mkdir(mode=0o700, exist_ok=True)
-    return f"sqlite+aiosqlite:///{data / 'users.db'}"
+    return on_register(lambda register: work(register.accounts))
 
 
 def _read_password(file: typer.FileText | None) -> str:
@@ -186,7 +147,3 @@ def _as_json(account: Account) -> dict[str, object]:
         "epoch": account.epoch,
         "created_at": account.created_at,
     }
-
-
-def _say(line: str) -> None:
-    Console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from services.cli import accounts, demo, migrate, serve, token, trust, up
+from services.cli import accounts, audit, demo, keys, migrate, revoke, serve, token, trust, up
 from services.runtime import KNOWN_ERRORS, fail
 
 app: Final = typer.Typer(
@@ -20,8 +20,11 @@ app.command("users")(serve.users)
 app.command("gateway")(serve.gateway)
 app.command("orders")(serve.orders)
 app.command("migrate")(migrate.migrate)
+app.command("revoke")(revoke.revoke)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(trust.app, name="trust")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
 
 

@@ -4,30 +4,32 @@ import asyncio
 import time
 from typing import Final, NoReturn
 
-from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from messaging.broker import Broker
-from messaging.database import open_database
+from messaging.database import Database, open_database
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcParts
 from messaging.topology import declare
 from services.contracts.topology import USER_SERVICE, USERS_TOPOLOGY
 from services.http import HttpServer, health_app
-from services.identity import load_identity, load_key_set
+from services.identity import load_identity, load_trust_root
 from services.keyring import ISSUER
 from services.runtime import run_service
-from services.users.accounts import Accounts
 from services.users.app import user_service
-from services.users.assertions import Assertions
-from services.users.exchange import TokenExchange
-from services.users.handlers import Handlers
+from services.users.assembly import make_handlers, open_register
+from services.users.attempts import Limits
+from services.users.heralding import Heralding
+from services.users.keyfolder import KeyFolder
+from services.users.leadership import leadership
 from services.users.passwords import Passwords
 from services.users.pruning import prune
-from services.users.sessions import SessionLife, Sessions
+from services.users.rotation import Rotation
+from services.users.sessions import SessionLife
 from services.users.settings import UserSettings
-from services.users.signing import load_issuer
+from services.users.signing import IssuerKeys
 from services.users.store import MIGRATIONS
+from services.users.trust import IssuerTrust
 
 CONCURRENCY: Final = 100
 """Requests at once: those that wait for their turn at Argon2id must not hold up the others."""
@@ -39,41 +41,81 @@ async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
     Raises:
         StartError, AuthError, MessagingError: it cannot start; each says why in one line.
     """
+    url = settings.database_url.get_secret_value()
+    root = load_trust_root(settings)
+    folder = KeyFolder(settings.keys / ISSUER, settings.passphrase)
+    await upgrade(url, MIGRATIONS)
+    database = open_database(url)
+    try:
+        trust = IssuerTrust(root, settings.key_set, database, clock=time.time)
+        await trust.start()
+        await _serve(settings, database, trust, folder, shutdown)
+    finally:
+        await database.close()
+
+
+async def _serve(
+    settings: UserSettings,
+    database: Database,
+    trust: IssuerTrust,
+    folder: KeyFolder,
+    shutdown: asyncio.Event,
+) -> None:
     clock = time.time
-    key_set = load_key_set(settings, now=clock())
-    identity = load_identity(USER_SERVICE, settings, key_set)
-    issuer = load_issuer(settings.keys / ISSUER, key_set, settings.passphrase)
-    trust = FixedTrust(key_set)
-    await upgrade(settings.database_url.get_secret_value(), MIGRATIONS)
-    database = open_database(settings.database_url.get_secret_value())
-    sessions = Sessions(database, clock, SessionLife(settings.session_life, settings.session_idle))
-    assertions = Assertions(trust, database, clock)
+    identity = load_identity(USER_SERVICE, settings, trust.key_set)
+    identity.sealer.follow(trust)
     passwords = Passwords()
-    await passwords.warm_up()
-    service = user_service(
-        Handlers(
-            trust=trust,
-            issuer=issuer,
-            accounts=Accounts(database, passwords, clock),
-            sessions=sessions,
-            exchange=TokenExchange(trust, issuer, sessions, clock),
-            assertions=assertions,
-            clock=clock,
-        )
+    register = open_register(
+        database,
+        passwords,
+        clock=clock,
+        life=SessionLife(settings.session_life, settings.session_idle),
+        limits=Limits(settings.lockout, settings.registrations_per_origin),
     )
+    keys = IssuerKeys(folder, trust, database, clock=clock)
+    rotation = Rotation(
+        keys, trust, register.acts, database, life=settings.issuer_key_life, clock=clock
+    )
+    await keys.begin()
+    await rotation.rotate_if_due()
+    await keys.require()
+    await passwords.warm_up()
+    handlers = make_handlers(register, trust, keys)
+    service = user_service(handlers)
     broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE)
+    publisher = Publisher(broker, client_id=USER_SERVICE)
+    heralding = Heralding(
+        statements=handlers.statements,
+        revocations=register.revocations,
+        trust=trust,
+        publisher=publisher,
+        leadership=leadership(database),
+    )
     health = HttpServer(
-        health_app({"requests": lambda: service.ready}),
+        health_app(
+            {
+                "requests": lambda: service.ready,
+                "signing": lambda: keys.ready,
+                "feed": lambda: heralding.ready,
+            }
+        ),
         host=settings.host,
         port=settings.port,
         drain=settings.shutdown_deadline,
     )
+    forget = [
+        register.sessions.prune,
+        register.acts.prune,
+        register.attempts.prune,
+        register.revocations.prune,
+        handlers.assertions.prune,
+    ]
     try:
         await broker.start(settings.start_deadline)
         await declare(broker, USERS_TOPOLOGY, deadline=settings.start_deadline)
         parts = RpcParts(
             broker=broker,
-            publisher=Publisher(broker, client_id=USER_SERVICE),
+            publisher=publisher,
             sealer=identity.sealer,
             verifier=Verifier(trust, audience=USER_SERVICE),
             trust=trust,
@@ -83,13 +125,18 @@ async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
             drain=settings.shutdown_deadline,
         )
         await health.start()
+        drained = asyncio.Event()
         async with asyncio.TaskGroup() as running:
-            running.create_task(service.run(parts, shutdown), name="requests")
-            running.create_task(prune(sessions, assertions, shutdown), name="pruning")
+            running.create_task(trust.run(drained), name="key set")
+            running.create_task(rotation.run(drained), name="rotation")
+            running.create_task(heralding.run(drained), name="trust feed")
+            running.create_task(prune(forget, drained), name="pruning")
+            # What the last requests revoke is still told.
+            await service.run(parts, shutdown)
+            drained.set()
     finally:
         await health.stop()
         await broker.close(settings.shutdown_deadline)
-        await database.close()
 
 
 def main() -> NoReturn:

@@ -1,19 +1,22 @@
 """Accounts: who may sign in, with which roles."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.passwords import needs_rehash
 from messaging.database import Database
 from messaging.rpc import Refused
 from services.contracts.users import NAME_PATTERN
+from services.users.acts import Act, Acts, Asker, insert_new
+from services.users.attempts import Attempts
+from services.users.audit import What
 from services.users.passwords import Passwords
+from services.users.revocations import Revocations
 from services.users.store import Account
 
 _NAME: Final = re.compile(NAME_PATTERN)
@@ -31,84 +34,102 @@ class UnknownAccountError(Refused):
 
 class Accounts:
     def __init__(
-        self, database: Database, passwords: Passwords, clock: Callable[[], float]
+        self,
+        database: Database,
+        passwords: Passwords,
+        acts: Acts,
+        revocations: Revocations,
+        attempts: Attempts,
     ) -> None:
         self._database = database
         self._passwords = passwords
-        self._clock = clock
+        self._acts = acts
+        self._revocations = revocations
+        self._attempts = attempts
 
-    async def add(self, name: str, password: str, roles: Iterable[str]) -> Account:
-        """Raises NameTakenError, also to the slower of two at once."""
-        async with self._database.session() as work:
-            if await _named(work, name):
+    async def add(
+        self,
+        asker: Asker,
+        name: str,
+        password: str,
+        roles: Iterable[str],
+        *,
+        origin: str | None = None,
+    ) -> Account:
+        """Make an account; `origin` where somebody registers, and may not do so for ever.
+
+        Raises:
+            NameTakenError: also to the slower of two at once.
+            Refused: `too_many_attempts`.
+        """
+        what = What.ADD_ACCOUNT if asker.client is None else What.REGISTER
+        password_hash = await self._passwords.hash(password)
+        async with self._acts.of(asker, what, origin=origin) as act:
+            if not await self._attempts.admits_registration(act.work, act.entry.origin):
+                raise Refused("too_many_attempts", "too many accounts were made from there lately")
+            account = Account(
+                sub=str(uuid4()),
+                name=name,
+                password_hash=password_hash,
+                roles=sorted(set(roles)),
+                epoch=1,
+                enabled=True,
+                created_at=act.now,
+            )
+            if not await insert_new(act.work, Account, **_values(account)):
                 raise NameTakenError
-        account = Account(
-            sub=str(uuid4()),
-            name=name,
-            password_hash=await self._passwords.hash(password),
-            roles=sorted(set(roles)),
-            epoch=1,
-            enabled=True,
-            created_at=int(self._clock()),
-        )
-        try:
-            async with self._database.transaction() as work:
-                work.add(account)
-        except IntegrityError as error:
-            raise NameTakenError from error
+            act.entry.whom, act.entry.why = account.sub, " ".join(account.roles)
         return account
 
     async def authenticate(self, name: str, password: str) -> Account | None:
-        """The account whose name and password these are, unless it is disabled.
+        """The account whose name and password these are.
 
-        An unknown name, a wrong password and a disabled account cost the same time.
+        An unknown name and a wrong password cost the same time. Whether it may be told is for
+        `Attempts` to say.
         """
         account = await self.find(name)
         stored = None if account is None else account.password_hash
-        genuine = await self._passwords.verify(stored, password)
-        if account is None or not genuine or not account.enabled:
-            return None
-        if needs_rehash(account.password_hash):
-            await self._rehash(account, password)
-        return account
+        return account if await self._passwords.verify(stored, password) else None
 
     async def find(self, name: str) -> Account | None:
-        if _NAME.fullmatch(name) is None:  # no such name can be stored; PostgreSQL rejects a NUL
-            return None
         async with self._database.session() as work:
             return await _named(work, name)
+
+    async def hold(self, act: Act, name: str) -> Account | None:
+        """The account as it is now, and nobody changes it before the act ends."""
+        return await _named(act.work, name, lock=True)
 
     async def list(self) -> Sequence[Account]:
         async with self._database.session() as work:
             return (await work.scalars(select(Account).order_by(Account.name))).all()
 
-    async def change_password(self, name: str, password: str) -> None:
+    async def change_password(self, asker: Asker, name: str, password: str) -> None:
         """Void every session and token that the account has, and the old password."""
-        await self._change(name, password_hash=await self._passwords.hash(password))
+        password_hash = await self._passwords.hash(password)
+        await self._end_all(asker, What.CHANGE_PASSWORD, name, password_hash=password_hash)
 
-    async def change_roles(self, name: str, roles: Iterable[str]) -> None:
-        await self._change(name, roles=sorted(set(roles)))
+    async def change_roles(self, asker: Asker, name: str, roles: Iterable[str]) -> None:
+        """Void every session and token that the account has; new ones have the new roles."""
+        given = sorted(set(roles))
+        await self._end_all(asker, What.CHANGE_ROLES, name, why=" ".join(given), roles=given)
 
-    async def enable(self, name: str) -> None:
-        await self._change(name, enabled=True)
+    async def disable(self, asker: Asker, name: str) -> None:
+        """Void every session and token that the account has, and let it have no more."""
+        await self._end_all(asker, What.DISABLE, name, enabled=False)
 
-    async def disable(self, name: str) -> None:
-        """End the account's access: nothing that it has is renewed or exchanged again."""
-        await self._change(name, enabled=False)
+    async def end_sessions(self, asker: Asker, name: str) -> None:
+        """Void every session and token that the account has; it may sign in again."""
+        await self._end_all(asker, What.REVOKE_USER, name)
 
-    async def _change(self, name: str, **values: object) -> None:
-        change = (
-            update(Account)
-            .where(Account.name == name)
-            .values(**values, epoch=Account.epoch + 1)
-            .returning(Account.sub)
-        )
-        async with self._database.transaction() as work:
-            if await work.scalar(change) is None:
-                raise UnknownAccountError(name)
+    async def enable(self, asker: Asker, name: str) -> None:
+        async with self._acts.of(asker, What.ENABLE) as act:
+            account = await self._held(act, name)
+            account.enabled = True
 
-    async def _rehash(self, account: Account, password: str) -> None:
+    async def rehash(self, account: Account, password: str) -> None:
         """Keep the same password under today's cost, unless it has changed meanwhile."""
+        if not needs_rehash(account.password_hash):
+            return
         rehash = (
             update(Account)
             .where(Account.sub == account.sub, Account.password_hash == account.password_hash)
@@ -117,6 +138,32 @@ class Accounts:
         async with self._database.transaction() as work:
             await work.execute(rehash)
 
+    async def _end_all(
+        self, asker: Asker, what: What, name: str, *, why: str | None = None, **changed: object
+    ) -> None:
+        async with self._acts.of(asker, what) as act:
+            account = await self._held(act, name)
+            act.entry.why = why
+            for attribute, value in changed.items():
+                setattr(account, attribute, value)
+            account.epoch += 1
+            await self._revocations.revoke_subject(act.work, account.sub, account.epoch, what.value)
 
-async def _named(work: AsyncSession, name: str) -> Account | None:
-    return await work.scalar(select(Account).where(Account.name == name))
+    async def _held(self, act: Act, name: str) -> Account:
+        account = await self.hold(act, name)
+        if account is None:
+            raise UnknownAccountError(name)
+        act.entry.whom = account.sub
+        return account
+
+
+async def _named(work: AsyncSession, name: str, *, lock: bool = False) -> Account | None:
+    if _NAME.fullmatch(name) is None:  # no such name can be stored; PostgreSQL rejects a NUL
+        return None
+    named = select(Account).where(Account.name == name)
+    return await work.scalar(named.with_for_update() if lock else named)
+
+
+def _values(account: Account) -> dict[str, object]:
+    columns = Account.metadata.tables[Account.__tablename__].columns
+    return {column.name: getattr(account, column.name) for column in columns}

@@ -16,5 +16,8 @@ def user_service(handlers: Handlers) -> RpcServer:
     service.answers(users.ClientCredentials, public())(handlers.client_credentials)
     service.answers(users.Exchange, public())(handlers.exchange_token)
     service.answers(users.SignOut, public())(handlers.sign_out)
+    service.answers(users.RevokeToken, public())(handlers.revoke_token)
+    service.answers(users.Introspect, public())(handlers.introspect)
     service.answers(users.GetKeySet, public())(handlers.key_set)
+    service.answers(users.GetRevocations, public())(handlers.revocations)
     return service

@@ -1,16 +1,16 @@
 """Client assertions, each good for one use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
 
 from auth.assertion import verify_assertion
-from auth.claims import LEEWAY
+from auth.claims import LEEWAY, service_subject
 from auth.errors import RefusalError
 from auth.trust import TrustSource
 from messaging.database import Database
 from messaging.rpc import Refused
+from services.users.acts import Act, insert_new
 from services.users.store import SpentAssertion
 
 
@@ -20,8 +20,12 @@ class Assertions:
         self._database = database
         self._clock = clock
 
-    async def spend(self, unverified_assertion: str) -> str:
+    async def spend(
+        self, act: Act, unverified_assertion: str, *, audiences: Collection[str]
+    ) -> str:
         """The client that the assertion proves; the same one proves nothing again.
+
+        audiences: what the issuer is called, besides its name.
 
         Raises:
             Refused: `invalid_client`.
@@ -30,15 +34,22 @@ class Assertions:
         now = self._clock()
         self._trust.require_fresh(now)
         try:
-            claims = verify_assertion(unverified_assertion, self._trust.key_set, now=now)
+            claims = verify_assertion(
+                unverified_assertion, self._trust.key_set, audiences=audiences, now=now
+            )
         except RefusalError as error:
+            act.entry.why = error.code
             raise Refused("invalid_client", f"the assertion is refused: {error.code}") from error
-        spent = SpentAssertion(client_id=claims.iss, jti=claims.jti, expires_at=claims.exp + LEEWAY)
-        try:
-            async with self._database.transaction() as work:
-                work.add(spent)
-        except IntegrityError as error:
-            raise Refused("invalid_client", "the assertion was used before") from error
+        act.entry.who = service_subject(claims.iss)
+        if not await insert_new(
+            act.work,
+            SpentAssertion,
+            client_id=claims.iss,
+            jti=claims.jti,
+            expires_at=claims.exp + LEEWAY,
+        ):
+            act.entry.why = "used_before"
+            raise Refused("invalid_client", "the assertion was used before")
         return claims.iss
 
     async def prune(self) -> None:

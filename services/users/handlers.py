@@ -1,6 +1,7 @@
 """What the user service does when it is asked. Every refusal is a `Refused` with its code."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from auth.claims import join_scope, service_subject
@@ -14,20 +15,33 @@ from services.contracts.users import (
     Exchange,
     Exchanged,
     GetKeySet,
+    GetRevocations,
+    Introspect,
+    Introspection,
     KeySetStatement,
     Refresh,
     Register,
     Registered,
+    RevocationsPage,
+    RevokeToken,
     SignedOut,
     SignIn,
     SignOut,
+    TokenRevoked,
     Tokens,
 )
 from services.users.accounts import Accounts
+from services.users.acts import Acts, Asker
 from services.users.assertions import Assertions
+from services.users.audit import What
 from services.users.exchange import TokenExchange
+from services.users.presented import Presented
 from services.users.scope import asked_scope
-from services.users.sessions import Ended, Opened, Sessions
+from services.users.sessions import Ended, Opened, Sessions, UnknownSessionError
+from services.users.sign_in import SignIns
+from services.users.signing import IssuerKeys
+from services.users.statements import Statements
+from services.users.tokens import TokenDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +49,51 @@ class Handlers:
     """The requests' answers, over the parts that they need."""
 
     trust: TrustSource
-    issuer: Issuer
+    keys: IssuerKeys
+    acts: Acts
     accounts: Accounts
+    sign_ins: SignIns
     sessions: Sessions
+    presented: Presented
     exchange: TokenExchange
     assertions: Assertions
+    desk: TokenDesk
+    statements: Statements
     clock: Callable[[], float]
 
-    async def register(self, request: Register, _caller: Caller) -> Registered:
-        account = await self.accounts.add(request.name, request.password, [CUSTOMER])
+    async def register(self, request: Register, caller: Caller) -> Registered:
+        account = await self.accounts.add(
+            Asker.of(caller), request.name, request.password, [CUSTOMER], origin=request.origin
+        )
         return Registered(sub=account.sub, name=account.name, roles=tuple(account.roles))
 
     async def sign_in(self, request: SignIn, caller: Caller) -> Tokens:
-        account = await self.accounts.authenticate(request.name, request.password)
-        opened = None if account is None else await self.sessions.open(account, caller.client)
-        if opened is None:
-            raise Refused("invalid_credentials", "name or password is wrong")
-        return self._tokens(opened)
+        issuer = await self.keys.issuer()
+        opened = await self.sign_ins.open(Asker.of(caller), request, caller.client)
+        return self._tokens(issuer, opened)
 
     async def refresh(self, request: Refresh, caller: Caller) -> Tokens:
-        opened = await self.sessions.refresh(request.refresh_token, caller.client, request.scope)
-        if opened is None:
-            raise Refused("invalid_grant", "the refresh token is not valid, or no longer")
-        return self._tokens(opened)
+        issuer = await self.keys.issuer()
+        async with self.acts.of(Asker.of(caller), What.REFRESH) as act:
+            opened = await self.sessions.refresh(
+                act, request.refresh_token, caller.client, request.scope
+            )
+            if opened is None:
+                raise Refused("invalid_grant", "the refresh token is not valid, or no longer")
+            act.entry.who = opened.session.sub
+        return self._tokens(issuer, opened)
 
-    async def client_credentials(self, request: ClientCredentials, _caller: Caller) -> Tokens:
-        client_id = await self.assertions.spend(request.client_assertion)
-        scopes = asked_scope(request.scope, self.trust.key_set.clients[client_id].scopes)
-        if not scopes:
-            raise Refused("invalid_scope", "this client may ask for nothing for itself")
-        token = self.issuer.access_token(
+    async def client_credentials(self, request: ClientCredentials, caller: Caller) -> Tokens:
+        issuer = await self.keys.issuer()
+        async with self.acts.of(Asker.of(caller), What.CLIENT_CREDENTIALS) as act:
+            client_id = await self.assertions.spend(
+                act, request.client_assertion, audiences=request.audiences
+            )
+            scopes = asked_scope(request.scope, self.trust.key_set.clients[client_id].scopes)
+            if not scopes:
+                raise Refused("invalid_scope", "this client may ask for nothing for itself")
+            act.entry.why = join_scope(scopes)
+        token = issuer.access_token(
             subject=service_subject(client_id),
             audience=GATEWAY,
             client_id=client_id,
@@ -77,21 +106,33 @@ class Handlers:
         return Tokens(access_token=token, expires_in=MAX_ACCESS_LIFE, scope=join_scope(scopes))
 
     async def exchange_token(self, request: Exchange, caller: Caller) -> Exchanged:
-        return await self.exchange.carnet(request, caller.client)
+        return await self.exchange.carnet(Asker.of(caller), request, caller.client)
 
     async def sign_out(self, request: SignOut, caller: Caller) -> SignedOut:
-        access = self.exchange.verify(request.access_token, caller.client, now=self.clock())
-        if access.sid is None:
-            raise Refused("invalid_grant", "this access token belongs to no session")
-        await self.sessions.end(access.sid, Ended.SIGNED_OUT)
+        async with self.acts.of(Asker.of(caller), What.SIGN_OUT) as act:
+            access = self.presented.access_token(request.access_token, caller.client)
+            act.entry.who = access.sub
+            if access.sid is None:
+                raise Refused("invalid_grant", "this access token belongs to no session")
+            with suppress(UnknownSessionError):  # it is past its life, and forgotten
+                await self.sessions.end(act, access.sid, Ended.SIGNED_OUT)
         return SignedOut(sid=access.sid)
+
+    async def revoke_token(self, request: RevokeToken, caller: Caller) -> TokenRevoked:
+        return await self.desk.revoke(Asker.of(caller), request, caller.client)
+
+    async def introspect(self, request: Introspect, caller: Caller) -> Introspection:
+        return await self.desk.introspect(Asker.of(caller), request, caller.client)
 
     async def key_set(self, _request: GetKeySet, _caller: Caller) -> KeySetStatement:
         return KeySetStatement(statement=self.trust.key_set.statement)
 
-    def _tokens(self, opened: Opened) -> Tokens:
+    async def revocations(self, request: GetRevocations, _caller: Caller) -> RevocationsPage:
+        return RevocationsPage(snapshot=await self.statements.snapshot(request.after))
+
+    def _tokens(self, issuer: Issuer, opened: Opened) -> Tokens:
         session = opened.session
-        token = self.issuer.access_token(
+        token = issuer.access_token(
             subject=session.sub,
             audience=GATEWAY,
             client_id=session.client_id,

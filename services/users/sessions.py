@@ -12,6 +12,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging.database import Database
+from messaging.rpc import Refused
+from services.users.acts import Act
+from services.users.revocations import Revocations
 from services.users.scope import asked_scope, scopes_of
 from services.users.store import Account, RefreshToken, Session
 
@@ -21,6 +24,12 @@ class Ended(StrEnum):
 
     SIGNED_OUT = "signed_out"
     REUSED = "refresh_token_reused"
+    REVOKED = "revoked"
+
+
+class UnknownSessionError(Refused):
+    def __init__(self, sid: str) -> None:
+        super().__init__("unknown_session", f"there is no session {sid!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +49,46 @@ class Opened:
     refresh_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Continuing:
+    """What a refresh token belongs to, and whether it could be used now."""
+
+    session: Session
+    scopes: frozenset[str]
+    live: bool
+    expires_at: int
+
+
 class Sessions:
     def __init__(
-        self, database: Database, clock: Callable[[], float], life: SessionLife | None = None
+        self,
+        database: Database,
+        revocations: Revocations,
+        clock: Callable[[], float],
+        life: SessionLife,
     ) -> None:
         self._database = database
+        self._revocations = revocations
         self._clock = clock
-        self._life = life or SessionLife()
+        self._life = life
 
-    async def open(self, account: Account, client_id: str) -> Opened | None:
-        """Open a session; None where the account has changed since it was authenticated."""
-        now = int(self._clock())
-        async with self._database.transaction() as work:
-            current = await work.get(Account, account.sub, with_for_update=True)
-            if current is None or not current.enabled or current.epoch != account.epoch:
-                return None
-            session = Session(
-                sid=str(uuid4()),
-                sub=current.sub,
-                client_id=client_id,
-                epoch=current.epoch,
-                created_at=now,
-                used_at=now,
-            )
-            work.add(session)
-            await work.flush()  # the token's foreign key needs the session to be there
-            return Opened(session, scopes_of(current), _new_refresh_token(work, session, now))
+    async def open(self, act: Act, account: Account, client_id: str) -> Opened:
+        """Open a session of an account whose row the act holds."""
+        session = Session(
+            sid=str(uuid4()),
+            sub=account.sub,
+            client_id=client_id,
+            epoch=account.epoch,
+            created_at=act.now,
+            used_at=act.now,
+        )
+        act.entry.session = session.sid
+        act.work.add(session)
+        await act.work.flush()  # the token's foreign key needs the session to be there
+        return Opened(session, scopes_of(account), _new_refresh_token(act, session))
 
     async def refresh(
-        self, unverified_token: str, client_id: str, unverified_scope: str | None = None
+        self, act: Act, unverified_token: str, client_id: str, unverified_scope: str | None = None
     ) -> Opened | None:
         """Spend the token for a new one; None where it is no good (any more).
 
@@ -78,36 +98,27 @@ class Sessions:
         Raises:
             Refused: `invalid_scope`; the token is not spent.
         """
-        now = int(self._clock())
-        digest = _digest(unverified_token)
-        async with self._database.transaction() as work:
-            # The rows are locked (SQLite: the whole database is), so the second of two waits
-            # here and then reads what the first has written.
-            found = await work.execute(
-                select(RefreshToken, Session, Account)
-                .join(Session, RefreshToken.sid == Session.sid)
-                .join(Account, Session.sub == Account.sub)
-                .where(RefreshToken.digest == digest, Session.client_id == client_id)
-                .with_for_update(of=[RefreshToken, Session])
-            )
-            row = found.one_or_none()
-            if row is None:
-                return None
-            token, session, account = row
-            if token.spent_at is not None:
-                _end(session, Ended.REUSED, now)
-                return None
-            if not self._is_live(session, account, now):
-                return None
-            scopes = asked_scope(unverified_scope, scopes_of(account))
-            token.spent_at = session.used_at = now
-            return Opened(session, scopes, _new_refresh_token(work, session, now))
+        # The rows are locked (SQLite: the whole database is), so the second of two waits here
+        # and then reads what the first has written.
+        found = await self._of_token(act.work, unverified_token, lock=True)
+        if found is None or found.session.client_id != client_id:
+            return None
+        token, session, account = found.token, found.session, found.account
+        act.entry.whom, act.entry.session = session.sub, session.sid
+        if token.spent_at is not None:
+            act.entry.why = Ended.REUSED
+            await self._end(act, session, Ended.REUSED)
+            return None
+        if not self._is_live(session, account, act.now):
+            return None
+        scopes = asked_scope(unverified_scope, scopes_of(account))
+        token.spent_at = session.used_at = act.now
+        return Opened(session, scopes, _new_refresh_token(act, session))
 
-    async def find_live(self, sid: str, sub: str, epoch: int) -> Account | None:
+    async def find_live(self, work: AsyncSession, sid: str, sub: str, epoch: int) -> Account | None:
         """Whose session it is, if it is live and a token of this epoch may still speak for it."""
         found = select(Session, Account).join(Account).where(Session.sid == sid)
-        async with self._database.session() as work:
-            row = (await work.execute(found)).one_or_none()
+        row = (await work.execute(found)).one_or_none()
         if row is None:
             return None
         session, account = row
@@ -115,18 +126,64 @@ class Sessions:
             return None
         return account if self._is_live(session, account, int(self._clock())) else None
 
-    async def end(self, sid: str, why: Ended) -> None:
-        """End the session; one that has ended before keeps its first reason."""
-        async with self._database.transaction() as work:
-            session = await work.get(Session, sid, with_for_update=True)
-            if session is not None:
-                _end(session, why, int(self._clock()))
+    async def find(self, work: AsyncSession, sid: str) -> Session | None:
+        """The session, live or not; its row is held until the transaction ends."""
+        return await work.get(Session, sid, with_for_update=True)
+
+    async def find_refreshable(
+        self, work: AsyncSession, unverified_token: str
+    ) -> Continuing | None:
+        """What a refresh token would continue, if it is known at all."""
+        found = await self._of_token(work, unverified_token, lock=False)
+        if found is None:
+            return None
+        live = found.token.spent_at is None and self._is_live(
+            found.session, found.account, int(self._clock())
+        )
+        expires_at = min(
+            found.session.created_at + self._life.absolute.total_seconds(),
+            found.session.used_at + self._life.idle.total_seconds(),
+        )
+        return Continuing(found.session, scopes_of(found.account), live, int(expires_at))
+
+    async def end(self, act: Act, sid: str, why: Ended) -> None:
+        """End the session, and void its tokens.
+
+        One that has ended before keeps its first reason.
+
+        Raises:
+            UnknownSessionError: there is none, or none any more.
+        """
+        session = await self.find(act.work, sid)
+        if session is None:
+            raise UnknownSessionError(sid)
+        act.entry.whom, act.entry.session = session.sub, sid
+        await self._end(act, session, why)
 
     async def prune(self) -> None:
         """Delete what is past its absolute life, with its refresh tokens."""
         before = int(self._clock() - self._life.absolute.total_seconds())
         async with self._database.transaction() as work:
             await work.execute(delete(Session).where(Session.created_at < before))
+
+    async def _of_token(
+        self, work: AsyncSession, unverified_token: str, *, lock: bool
+    ) -> "_Found | None":
+        found = (
+            select(RefreshToken, Session, Account)
+            .join(Session, RefreshToken.sid == Session.sid)
+            .join(Account, Session.sub == Account.sub)
+            .where(RefreshToken.digest == _digest(unverified_token))
+        )
+        if lock:
+            found = found.with_for_update(of=[RefreshToken, Session])
+        row = (await work.execute(found)).one_or_none()
+        return None if row is None else _Found(*row)
+
+    async def _end(self, act: Act, session: Session, why: Ended) -> None:
+        if session.ended_at is None:
+            session.ended_at, session.ended_why = act.now, why
+            await self._revocations.revoke_session(act.work, session.sid, why)
 
     def _is_live(self, session: Session, account: Account, now: int) -> bool:
         return (
@@ -138,16 +195,18 @@ class Sessions:
         )
 
 
-def _new_refresh_token(work: AsyncSession, session: Session, now: int) -> str:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    token: RefreshToken
+    session: Session
+    account: Account
+
+
+def _new_refresh_token(act: Act, session: Session) -> str:
     token = secrets.token_urlsafe(32)
-    work.add(RefreshToken(digest=_digest(token), sid=session.sid, issued_at=now))
+    act.work.add(RefreshToken(digest=_digest(token), sid=session.sid, issued_at=act.now))
     return token
 
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-def _end(session: Session, why: Ended, now: int) -> None:
-    if session.ended_at is None:
-        session.ended_at, session.ended_why = now, why

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from services.settings import ServiceSettings
 
+ISSUER_KEY_LIFE = timedelta(days=30)
+
 
 class UserSettings(ServiceSettings):
     """Durations are seconds, or ISO 8601 (`P30D`)."""
@@ -15,4 +17,15 @@ class UserSettings(ServiceSettings):
     )
     session_idle: timedelta = Field(
         default=timedelta(days=7), gt=timedelta(0), description="How long it lasts unrefreshed"
+    )
+    issuer_key_life: timedelta = Field(
+        default=ISSUER_KEY_LIFE,
+        ge=timedelta(0),
+        description="After how long the issuer moves to its next key; 0 for never by itself",
+    )
+    lockout: bool = Field(
+        default=True, description="Whether who fails to sign in too often must wait"
+    )
+    registrations_per_origin: int = Field(
+        default=100, ge=0, description="Accounts that one address may make in an hour; 0 for any"
     )

@@ -10,11 +10,10 @@ import pytest_asyncio
 
 from messaging.database import open_database
 from messaging.migrations import upgrade
-from services.contracts.topology import GATEWAY
 from services.users.store import MIGRATIONS
 from tests.databases import Postgres
 from tests.engine import UnavailableError
-from tests.services.users.realm import Clock, Realm, Users, as_client, make_handlers
+from tests.services.users.realm import Clock, Realm, Users, open_users
 
 
 @pytest.fixture
@@ -23,8 +22,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def realm(clock: Clock) -> Realm:
-    return Realm(clock)
+def realm(clock: Clock, tmp_path: Path) -> Realm:
+    return Realm(clock, tmp_path / "issuer")
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -62,8 +61,7 @@ async def users(
 async def _open(realm: Realm, url: str) -> AsyncIterator[Users]:
     database = open_database(url)
     try:
-        handlers = make_handlers(realm, database, realm.trust())
-        users = Users(realm, database, realm.clock, handlers, as_client(GATEWAY))
+        users = await open_users(realm, database)
         await users.register()
         yield users
     finally:

@@ -1,7 +1,11 @@
 """A user service with real keys, a real database and a clock that a test can move."""
 
+import itertools
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,6 @@ from auth.encryption import DecryptionKey
 from auth.keys import SigningKey
 from auth.keyset import TrustRoot
 from auth.statement import KeySetDraft
-from auth.tokens import Issuer
 from auth.trust import FixedTrust
 from messaging.database import Database
 from messaging.rpc import Caller
@@ -17,12 +20,16 @@ from services.contracts.clients import CLIENTS, Grant
 from services.contracts.scopes import ORDERS_READ
 from services.contracts.topology import GATEWAY
 from services.contracts.users import Register, SignIn, Tokens
-from services.users.accounts import Accounts
-from services.users.assertions import Assertions
-from services.users.exchange import TokenExchange
+from services.users.acts import Act, Acts, Asker
+from services.users.assembly import Register as Parts
+from services.users.assembly import make_handlers, open_register
+from services.users.attempts import Limits
+from services.users.audit import What
 from services.users.handlers import Handlers
+from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
-from services.users.sessions import Sessions
+from services.users.sessions import SessionLife
+from services.users.signing import IssuerKeys
 from tests.databases import KINDS
 
 PASSWORD = "correct horse battery staple"
@@ -46,9 +53,10 @@ class Clock:
 
 @dataclass
 class Realm:
-    """A trust root, the issuer's key, and every client's two keys."""
+    """A trust root, the issuer's key in its folder, and every client's two keys."""
 
     clock: Clock
+    folder: Path
     root: SigningKey = field(default_factory=SigningKey.generate)
     issuer_key: SigningKey = field(default_factory=SigningKey.generate)
     clients: dict[str, Grant] = field(
@@ -57,12 +65,30 @@ class Realm:
     seals: dict[str, SigningKey] = field(default_factory=dict)
     encryption: dict[str, DecryptionKey] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.put(self.issuer_key)
+
+    def put(self, key: SigningKey) -> SigningKey:
+        """Put a key into the issuer's folder."""
+        key.save(self.folder / f"{key.kid}.pem", None)
+        return key
+
     def trust(self, **changed: Grant) -> FixedTrust:
         """The statement; `changed` grants replace the usual ones (`_` for `-` in names)."""
         grants = {**self.clients, **{n.replace("_", "-"): grant for n, grant in changed.items()}}
+        statement = self.draft(grants).sign(self.root, now=self.clock())
+        return FixedTrust(self.trust_root.verify(statement, now=self.clock()))
+
+    @property
+    def trust_root(self) -> TrustRoot:
+        return TrustRoot([self.root.public])
+
+    def draft(self, grants: dict[str, Grant] | None = None, *, version: int = 1) -> KeySetDraft:
+        """A statement that nobody has signed yet, with the issuer's key as the active one."""
         draft = KeySetDraft.new("user-service")
+        draft.version = version
         draft.add_issuer_key(self.issuer_key.public, "active")
-        for client_id, grant in grants.items():
+        for client_id, grant in (grants or self.clients).items():
             seal = self.seals.setdefault(client_id, SigningKey.generate())
             decryption = self.encryption.setdefault(client_id, DecryptionKey.generate())
             draft.add_client(
@@ -73,8 +99,7 @@ class Realm:
                 exchanges=grant.exchanges,
                 scopes=grant.scopes,
             )
-        statement = draft.sign(self.root, now=self.clock())
-        return FixedTrust(TrustRoot([self.root.public]).verify(statement, now=self.clock()))
+        return draft
 
 
 @dataclass
@@ -84,8 +109,16 @@ class Users:
     realm: Realm
     database: Database
     clock: Clock
+    parts: Parts
     handlers: Handlers
-    gateway: Caller
+
+    @property
+    def gateway(self) -> Caller:
+        return as_client(GATEWAY)
+
+    @property
+    def operator(self) -> Asker:
+        return Asker("operator:grace")
 
     async def sign_in(self, name: str = "ada", client: str = GATEWAY) -> Tokens:
         return await self.handlers.sign_in(SignIn(name=name, password=PASSWORD), as_client(client))
@@ -96,21 +129,42 @@ class Users:
         )
         return registered.sub
 
+    @asynccontextmanager
+    async def act(self) -> AsyncIterator[Act]:
+        """A transaction of our own."""
+        async with Acts(self.database, self.clock).of(self.operator, What.ENABLE) as act:
+            yield act
 
-def as_client(client_id: str) -> Caller:
+    def with_trust(self, trust: FixedTrust) -> None:
+        """Go on under another statement."""
+        keys = IssuerKeys(
+            self.handlers.keys.folder, trust, self.database, clock=self.clock, ticks=self.clock
+        )
+        self.handlers = make_handlers(self.parts, trust, keys)
+
+
+_ids = itertools.count(1)
+
+
+def as_client(client_id: str, request_id: str | None = None) -> Caller:
     """A request of this client's, as it comes to a handler: its seal is verified."""
-    return Caller(client=client_id, principal=None, request_id="r" * 22)
+    return Caller(client_id, None, request_id or f"request-{next(_ids):016}")
 
 
-def make_handlers(realm: Realm, database: Database, trust: FixedTrust) -> Handlers:
-    issuer = Issuer("user-service", realm.issuer_key)
-    sessions = Sessions(database, realm.clock)
-    return Handlers(
-        trust=trust,
-        issuer=issuer,
-        accounts=Accounts(database, Passwords(), realm.clock),
-        sessions=sessions,
-        exchange=TokenExchange(trust, issuer, sessions, realm.clock),
-        assertions=Assertions(trust, database, realm.clock),
-        clock=realm.clock,
+async def open_users(
+    realm: Realm,
+    database: Database,
+    *,
+    life: SessionLife | None = None,
+    limits: Limits | None = None,
+    passwords: Passwords | None = None,
+) -> Users:
+    """The user service on a database with tables."""
+    trust = realm.trust()
+    parts = open_register(
+        database, passwords or Passwords(), clock=realm.clock, life=life, limits=limits
     )
+    folder = KeyFolder(realm.folder, None, ticks=realm.clock)
+    keys = IssuerKeys(folder, trust, database, clock=realm.clock, ticks=realm.clock)
+    await keys.begin()
+    return Users(realm, database, realm.clock, parts, make_handlers(parts, trust, keys))

@@ -107,6 +107,7 @@ def settings(state: Path, amqp_url: str) -> UserSettings:
         amqp_url=SecretStr(amqp_url),
         trust_root=state / "trust-root.json",
         key_set=state / "key-set.jwt",
+        trust_state=state / "trust" / USER_SERVICE,
         keys=state / "keys" / USER_SERVICE,
         database_url=SecretStr(f"sqlite+aiosqlite:///{state / 'data' / 'users.db'}"),
         port=free_ports(1)[0],

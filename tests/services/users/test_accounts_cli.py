@@ -11,7 +11,7 @@ from messaging.database import open_database
 from messaging.errors import DatabaseUnavailableError
 from services.cli.accounts import app
 from services.errors import StartError
-from services.users.accounts import Accounts
+from services.users.assembly import open_register
 from services.users.passwords import Passwords
 from services.users.store import Account
 from tests.services.users.realm import PASSWORD, Clock
@@ -42,7 +42,9 @@ def signs_in(url: str, password: str) -> bool:
     async def account() -> Account | None:
         database = open_database(url)
         try:
-            return await Accounts(database, Passwords(), Clock()).authenticate("ada", password)
+            accounts = open_register(database, Passwords(), clock=Clock()).accounts
+            account = await accounts.authenticate("ada", password)
+            return account if account is not None and account.enabled else None
         finally:
             await database.close()
 

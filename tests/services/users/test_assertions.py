@@ -15,7 +15,7 @@ from messaging.rpc import Refused
 from services.contracts.clients import Grant
 from services.contracts.users import ClientCredentials, SignOut, Tokens
 from services.users.store import SpentAssertion
-from tests.services.users.realm import REPORTS, Users, everywhere, make_handlers
+from tests.services.users.realm import REPORTS, Users, everywhere
 
 
 async def ask(users: Users, assertion: str, scope: str | None = None) -> Tokens:
@@ -104,7 +104,7 @@ async def test_an_id_that_was_used_is_used_whatever_else_the_assertion_says(user
 async def test_two_clients_may_use_the_same_id(users: Users) -> None:
     grant = Grant(scopes=frozenset({"orders:read"}))
     trust = users.realm.trust(invoices=grant)
-    users.handlers = make_handlers(users.realm, users.database, trust)
+    users.with_trust(trust)
     await ask(users, assertion(users))
 
     other = assertion(users, iss="invoices", sub="invoices", key=users.realm.seals["invoices"])

@@ -12,7 +12,7 @@ from auth.tokens import AccessClaims, CarnetClaims, Issuer
 from messaging.rpc import Refused
 from services.contracts.clients import CLIENTS, Grant
 from services.contracts.users import Exchange, Exchanged, SignOut
-from tests.services.users.realm import REPORTS, Users, as_client, make_handlers
+from tests.services.users.realm import REPORTS, Users, as_client
 
 
 async def exchange(
@@ -158,7 +158,7 @@ async def test_a_client_cannot_exchange_a_token_that_is_not_for_it(users: Users)
     """Not even one that may ask for the audience, and not with its user's token in its hands."""
     access = (await users.sign_in()).access_token
     trust = users.realm.trust(reports=Grant(exchanges=frozenset({"order-service"})))
-    users.handlers = make_handlers(users.realm, users.database, trust)
+    users.with_trust(trust)
 
     assert await refusal_of(users, access, client=REPORTS) == "invalid_grant"
 
@@ -237,7 +237,7 @@ async def test_an_ended_session_is_exchanged_for_nothing(users: Users) -> None:
 
 async def test_a_disabled_account_is_exchanged_for_nothing(users: Users) -> None:
     access = (await users.sign_in()).access_token
-    await users.handlers.accounts.disable("ada")
+    await users.handlers.accounts.disable(users.operator, "ada")
 
     assert await refusal_of(users, access) == "invalid_grant"
 
@@ -262,7 +262,7 @@ async def test_a_service_exchanges_its_own_token_and_seals_in_its_own_name(users
     """Work that no user asked for: the carnet has no actor, the service itself is the subject."""
     grant = Grant(exchanges=frozenset({"order-service"}), scopes=frozenset({"orders:read"}))
     trust = users.realm.trust(reports=grant)
-    users.handlers = make_handlers(users.realm, users.database, trust)
+    users.with_trust(trust)
     access = service_token(users)
 
     carnet = parse_claims(
@@ -283,11 +283,11 @@ async def test_the_gateway_exchanges_a_services_token_as_its_actor(users: Users)
 async def test_a_service_that_is_withdrawn_or_may_less_gets_nothing(users: Users) -> None:
     access = service_token(users)
     without_scope = users.realm.trust(reports=Grant())
-    users.handlers = make_handlers(users.realm, users.database, without_scope)
+    users.with_trust(without_scope)
     assert await refusal_of(users, access) == "invalid_scope"
 
     users.realm.clients = dict(CLIENTS)
-    users.handlers = make_handlers(users.realm, users.database, users.realm.trust())
+    users.with_trust(users.realm.trust())
     assert await refusal_of(users, access) == "invalid_grant"
 
 

@@ -11,7 +11,7 @@ from messaging.rpc import Refused
 from services.contracts.users import Exchange, Refresh, SignOut, Tokens
 from services.users.sessions import SessionLife
 from services.users.store import RefreshToken, Session
-from tests.services.users.realm import PASSWORD, REPORTS, Users, as_client, everywhere
+from tests.services.users.realm import REPORTS, Users, as_client, everywhere
 
 DAY = timedelta(days=1).total_seconds()
 
@@ -231,9 +231,7 @@ async def test_what_is_no_access_token_signs_nobody_out(users: Users, token: str
 async def test_sessions_past_their_life_are_forgotten_with_their_tokens(users: Users) -> None:
     await refresh(users, await users.sign_in())
     users.clock.now += 30 * DAY + 1
-    live = await users.handlers.accounts.authenticate("ada", PASSWORD)
-    assert live is not None
-    await users.handlers.sessions.open(live, "api-gateway")
+    await users.sign_in()
 
     await users.handlers.sessions.prune()
 

@@ -1,0 +1,42 @@
+"""`carnet revoke`: end somebody's access now, on the user service's database itself."""
+
+from typing import Annotated
+
+import typer
+
+from services.cli.issuer import on_register, say
+from services.users.acts import Asker
+from services.users.assembly import Register
+from services.users.audit import What
+from services.users.sessions import Ended
+
+
+def revoke(
+    *,
+    session: Annotated[
+        str | None, typer.Option(metavar="SID", help="End this session, and void its tokens.")
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="End all of an account's sessions, and void its tokens."),
+    ] = None,
+) -> None:
+    """Void tokens before their time; what is queued under them is refused as well.
+
+    Every relying party hears of it within a moment, if a user service runs; otherwise from the
+    next one that does, before anybody judges by it. The user may sign in again: to prevent that,
+    carnet accounts disable NAME.
+    """
+    if (session is None) == (user is None):
+        raise typer.BadParameter("name a session or a user: --session SID or --user NAME")
+    if session is not None:
+        on_register(lambda register: _end_session(register, session))
+        say(f"ended session {session}; its tokens are void")
+    if user is not None:
+        on_register(lambda register: register.accounts.end_sessions(Asker.operator(), user))
+        say(f"ended all sessions of {user}; its tokens are void")
+
+
+async def _end_session(register: Register, sid: str) -> None:
+    async with register.acts.of(Asker.operator(), What.REVOKE_SESSION) as act:
+        await register.sessions.end(act, sid, Ended.REVOKED)

@@ -1,0 +1,77 @@
+"""The user service's parts, put together over a database, a trust and the issuer's keys."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auth.trust import TrustSource
+from messaging.database import Database
+from services.users.accounts import Accounts
+from services.users.acts import Acts
+from services.users.assertions import Assertions
+from services.users.attempts import Attempts, Limits
+from services.users.exchange import TokenExchange
+from services.users.handlers import Handlers
+from services.users.passwords import Passwords
+from services.users.presented import Presented
+from services.users.revocations import Revocations
+from services.users.sessions import SessionLife, Sessions
+from services.users.sign_in import SignIns
+from services.users.signing import IssuerKeys
+from services.users.statements import Statements
+from services.users.tokens import TokenDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What keeps accounts and sessions: enough for an operator, who needs no keys."""
+
+    database: Database
+    acts: Acts
+    attempts: Attempts
+    revocations: Revocations
+    accounts: Accounts
+    sessions: Sessions
+    clock: Callable[[], float]
+
+
+def open_register(
+    database: Database,
+    passwords: Passwords,
+    *,
+    clock: Callable[[], float],
+    life: SessionLife | None = None,
+    limits: Limits | None = None,
+) -> Register:
+    acts = Acts(database, clock)
+    revocations = Revocations(database, clock)
+    attempts = Attempts(database, acts.pseudonyms, clock, limits or Limits())
+    return Register(
+        database=database,
+        acts=acts,
+        attempts=attempts,
+        revocations=revocations,
+        accounts=Accounts(database, passwords, acts, revocations, attempts),
+        sessions=Sessions(database, revocations, clock, life or SessionLife()),
+        clock=clock,
+    )
+
+
+def make_handlers(register: Register, trust: TrustSource, keys: IssuerKeys) -> Handlers:
+    """The requests' answers."""
+    acts, sessions, clock = register.acts, register.sessions, register.clock
+    presented = Presented(trust, sessions, clock)
+    assertions = Assertions(trust, register.database, clock)
+    return Handlers(
+        trust=trust,
+        keys=keys,
+        acts=acts,
+        accounts=register.accounts,
+        sign_ins=SignIns(acts, register.accounts, register.attempts, sessions),
+        sessions=sessions,
+        presented=presented,
+        exchange=TokenExchange(trust, keys, presented, acts, clock),
+        assertions=assertions,
+        desk=TokenDesk(register.database, acts, assertions, sessions, presented),
+        statements=Statements(keys, trust, register.revocations, clock=clock),
+        clock=clock,
+    )

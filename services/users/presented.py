@@ -1,0 +1,88 @@
+"""What a token that somebody shows is: verified, and what may be done with it now."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth import jws
+from auth.claims import service_subject
+from auth.errors import RefusalError
+from auth.strict import parse_json_object, parse_token
+from auth.tokens import AccessClaims, CarnetClaims
+from auth.trust import TrustSource
+from auth.verifier import Verifier
+from messaging.rpc import Refused
+from services.contracts.topology import GATEWAY
+from services.users.scope import scopes_of
+from services.users.sessions import Sessions
+
+
+class Presented:
+    def __init__(self, trust: TrustSource, sessions: Sessions, clock: Callable[[], float]) -> None:
+        self._trust = trust
+        self._sessions = sessions
+        self._clock = clock
+        self._verifier = Verifier(trust, audience=GATEWAY)
+
+    def access_token(self, unverified_token: str, client_id: str) -> AccessClaims:
+        """The claims of an access token that `client_id` may present: its receiver or its owner.
+
+        Raises:
+            Refused: `invalid_grant`, also within the leeway after `exp`: what is derived now
+                would be born dead.
+            TrustUnavailableError: nothing can be judged now.
+        """
+        now = self._clock()
+        try:
+            access = self._verifier.access_token(unverified_token, now=now)
+        except RefusalError as error:
+            raise Refused("invalid_grant", f"the access token is refused: {error.code}") from error
+        if client_id != access.aud and access.sub != service_subject(client_id):
+            raise Refused("invalid_grant", "this access token is not for this client")
+        if access.exp <= int(now):
+            raise Refused("invalid_grant", "the access token is refused: expired")
+        return access
+
+    def issued(self, unverified_token: str) -> AccessClaims | CarnetClaims | None:
+        """The claims of an access token or carnet of ours, for whomever it is; None of no such.
+
+        Raises:
+            TrustUnavailableError: nothing can be judged now.
+        """
+        try:
+            token = parse_token(unverified_token)
+            unverified_claims = parse_json_object(token.unverified_payload)
+            # Whom it says it is for is what it is judged by: so it proves to be for that one.
+            verifier = Verifier(self._trust, audience=_text(unverified_claims.get("aud")))
+            if token.unverified_header["typ"] == jws.CARNET:
+                return verifier.carnet(unverified_token, now=self._clock())
+            return verifier.access_token(unverified_token, now=self._clock())
+        except (RefusalError, ValueError):
+            return None
+
+    async def allowed(
+        self, work: AsyncSession, claims: AccessClaims | CarnetClaims
+    ) -> frozenset[str]:
+        """What the token's subject may do now: less, perhaps, than when the token was made.
+
+        Raises:
+            Refused: `invalid_grant`: the session has ended, the account changed, or the client
+                is no longer listed.
+        """
+        if claims.sid is None:
+            client_id = claims.sub.removeprefix(service_subject(""))
+            if isinstance(claims, AccessClaims):
+                client_id = claims.client_id
+            client = self._trust.key_set.clients.get(client_id)
+            if client is None or claims.sub != service_subject(client_id):
+                raise Refused("invalid_grant", "the client is not registered")
+            return client.scopes
+        account = await self._sessions.find_live(work, claims.sid, claims.sub, claims.epoch)
+        if account is None:
+            raise Refused("invalid_grant", "the session has ended")
+        return scopes_of(account)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

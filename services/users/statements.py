@@ -1,0 +1,56 @@
+"""The issuer's statements on the trust feed, each signed with the key of the moment."""
+
+from collections.abc import Callable
+
+from auth.statements import Herald, Revocation
+from auth.trust import TrustSource
+from services.users.revocations import Revocations
+from services.users.signing import IssuerKeys
+
+
+class Statements:
+    """Raises, all of it: TrustUnavailableError, DatabaseUnavailableError: nothing can sign now."""
+
+    def __init__(
+        self,
+        keys: IssuerKeys,
+        trust: TrustSource,
+        revocations: Revocations,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._trust = trust
+        self._revocations = revocations
+        self._clock = clock
+        self._herald: Herald | None = None
+
+    async def revocation(self, revoked: Revocation) -> str:
+        """That this was ended."""
+        herald, key = await self._for_now(), await self._keys.signing_key()
+        return herald.revocation(revoked, key=key, now=self._clock())
+
+    async def heartbeat(self, seq: int) -> str:
+        """That `seq` is the latest revocation, and our key set the newest."""
+        herald, key = await self._for_now(), await self._keys.signing_key()
+        version = self._trust.key_set.version
+        return herald.heartbeat(seq=seq, version=version, key=key, now=self._clock())
+
+    async def snapshot(self, after: int) -> str:
+        """What is in force, by numbers above `after`; a page of it."""
+        page = await self._revocations.page(after)
+        herald, key = await self._for_now(), await self._keys.signing_key()
+        return herald.snapshot(
+            page.entries,
+            after=page.after,
+            upto=page.upto,
+            seq=page.seq,
+            key=key,
+            now=self._clock(),
+        )
+
+    async def _for_now(self) -> Herald:
+        if self._herald is None:
+            feed = await self._revocations.feed()
+            self._herald = Herald(self._trust.key_set.issuer, feed)
+        return self._herald
