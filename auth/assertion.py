@@ -8,8 +8,8 @@ from pydantic import Field
 
 from auth import jws
 from auth.claims import LEEWAY, ClientId, Name, NumericDate
-from auth.errors import Code, ExpiredTokenError, UntrustedTokenError
-from auth.strict import parse_token
+from auth.errors import Code, ExpiredTokenError, RefusalError, UntrustedTokenError
+from auth.strict import parse_json_object, parse_token
 from auth.tokens import new_token_id
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ def sign_assertion(
         jti=new_token_id(),
     )
     return jws.sign_token(claims, typ=jws.CLIENT_ASSERTION, key=key)
+
+
+def unverified_client(unverified_assertion: str) -> str | None:
+    """The client that an assertion says it is of, if it says so; to be compared, not believed."""
+    try:
+        token = parse_token(unverified_assertion)
+        claimed = parse_json_object(token.unverified_payload).get("sub")
+    except (RefusalError, ValueError):
+        return None
+    return claimed if isinstance(claimed, str) else None
 
 
 def verify_assertion(

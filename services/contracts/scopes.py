@@ -7,6 +7,8 @@ ORDERS_WRITE: Final = "orders:write"
 ORDERS_READ_ALL: Final = "orders:read-all"
 ORDERS_WRITE_ALL: Final = "orders:write-all"
 DEAD_LETTERS_RELEASE: Final = "dead-letters:release"
+TOKENS_INTROSPECT: Final = "tokens:introspect"
+"""To be told what any token is. Meant for services that cannot verify tokens themselves."""
 
 CUSTOMER: Final = "customer"
 OPERATOR: Final = "operator"
@@ -14,7 +16,14 @@ OPERATOR: Final = "operator"
 ROLES: Final[dict[str, frozenset[str]]] = {
     CUSTOMER: frozenset({ORDERS_READ, ORDERS_WRITE}),
     OPERATOR: frozenset(
-        {ORDERS_READ, ORDERS_WRITE, ORDERS_READ_ALL, ORDERS_WRITE_ALL, DEAD_LETTERS_RELEASE}
+        {
+            ORDERS_READ,
+            ORDERS_WRITE,
+            ORDERS_READ_ALL,
+            ORDERS_WRITE_ALL,
+            DEAD_LETTERS_RELEASE,
+            TOKENS_INTROSPECT,
+        }
     ),
 }
 """What a role may do; a token never carries more than its account's roles give."""

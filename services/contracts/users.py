@@ -37,6 +37,9 @@ Origin = Annotated[
     ),
 ]
 Token = Annotated[str, Field(max_length=8000)]
+Presented = Annotated[str, Field(max_length=65_536)]
+"""Anything that somebody shows as a token."""
+
 Assertion = Annotated[str, Field(max_length=4000)]
 Audiences = Annotated[
     tuple[Annotated[str, Field(max_length=255)], ...],
@@ -196,7 +199,7 @@ class RevokeToken(Request[TokenRevoked]):
     reply: ClassVar[type[TokenRevoked]] = TokenRevoked
     encrypted: ClassVar[bool] = True
 
-    token: Token
+    token: Presented
     hint: Annotated[str, Field(max_length=100)] | None = None
     client_assertion: Assertion | None = None
     """Of the client that asks, where that is another one than the caller."""
@@ -231,7 +234,7 @@ class Introspect(Request[Introspection]):
     reply: ClassVar[type[Introspection]] = Introspection
     encrypted: ClassVar[bool] = True
 
-    token: Token
+    token: Presented
     client_assertion: Assertion | None = None
     """Of the client that asks, where that is another one than the caller."""
     audiences: Audiences = ()

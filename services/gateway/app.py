@@ -6,9 +6,18 @@ from starlette.middleware.cors import CORSMiddleware
 from services.gateway.commands import KEY_HEADER
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
+from services.gateway.oauth import OAuthError, oauth_error
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
-from services.gateway.routes import discovery, events, oauth, orders, sessions
+from services.gateway.routes import (
+    discovery,
+    events,
+    introspection,
+    orders,
+    revocation,
+    sessions,
+    token,
+)
 
 
 def create_app(parts: GatewayParts) -> FastAPI:
@@ -27,10 +36,10 @@ def create_app(parts: GatewayParts) -> FastAPI:
     )
     app.state.parts = parts
     install_handlers(app)
-    app.add_exception_handler(oauth.OAuthError, oauth.oauth_error)
+    app.add_exception_handler(OAuthError, oauth_error)
     # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken.
-    for router in (sessions.router, oauth.router, events.router, orders.router, discovery.router):
-        app.include_router(router)
+    for routes in (sessions, token, revocation, introspection, events, orders, discovery):
+        app.include_router(routes.router)
     if parts.options.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -7,6 +7,7 @@ from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPBearer, OAuth2, SecurityScopes
 
 from auth.errors import RefusalError
+from auth.tokens import AccessClaims
 from services.contracts import scopes
 from services.gateway import problems
 from services.gateway.carnets import Caller
@@ -19,6 +20,7 @@ SCOPES: Final = {
     scopes.ORDERS_WRITE: "Place and cancel one's own orders.",
     scopes.ORDERS_READ_ALL: "See everyone's orders.",
     scopes.ORDERS_WRITE_ALL: "Cancel anyone's orders.",
+    scopes.TOKENS_INTROSPECT: "Be told what any token is.",
 }
 
 _BEARER: Final = HTTPBearer(
@@ -50,18 +52,37 @@ async def caller(
         ProblemError: 400, 401 or 403, each with its challenge (RFC 6750 §3).
         TrustUnavailableError: nothing can be judged at present.
     """
+    return admit(request, parts, set(required.scopes))
+
+
+def admit(request: Request, parts: GatewayParts, required: set[str]) -> Caller:
+    """The caller of a request whose access token carries the scopes.
+
+    Raises:
+        ProblemError, TrustUnavailableError: as `caller`.
+    """
     unverified_token = _take(request)
+    claims = judge(parts, unverified_token)
+    if missing := required - claims.scopes:
+        raise lacking(missing)
+    return Caller(unverified_token, claims)
+
+
+def judge(parts: GatewayParts, unverified_token: str) -> AccessClaims:
+    """The claims of an access token, as of now.
+
+    Raises:
+        ProblemError: 401, with the code of the refusal.
+        TrustUnavailableError: nothing can be judged at present.
+    """
     try:
-        claims = parts.verifier.access_token(unverified_token, now=parts.clock())
+        return parts.verifier.access_token(unverified_token, now=parts.clock())
     except RefusalError as refusal:
         raise ProblemError(
             problems.token_refused(refusal.code),
             f"The access token is refused: {refusal.detail}.",
             headers=_challenge("invalid_token", refusal.detail),
         ) from refusal
-    if missing := set(required.scopes) - claims.scopes:
-        raise lacking(missing)
-    return Caller(unverified_token, claims)
 
 
 def lacking(missing: set[str]) -> ProblemError:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth.claims import join_scope
+from auth.statements import Revocation
 from auth.tokens import AccessClaims
 from messaging.rpc import RpcRefusedError
 from services.contracts.users import Exchange, Exchanged
+from services.gateway.dependents import Dependents
 
 CAPACITY: Final = 10_000
 RENEW_AFTER: Final = 2 / 3
@@ -34,15 +36,8 @@ class Caller:
 @dataclass(frozen=True, slots=True)
 class _Held:
     carnet: str
-    session: str | None
     renew_at: float
     expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    session: str | None
-    exchange: "asyncio.Task[_Held]"
 
 
 class Carnets:
@@ -59,8 +54,10 @@ class Carnets:
         self._clock = clock
         self._capacity = capacity
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
-        self._flights: dict[_Key, _Flight] = {}
+        self._flights: dict[_Key, asyncio.Task[_Held]] = {}
         self._running: set[asyncio.Task[_Held]] = set()
+        self._keys: Dependents[_Key] = Dependents()
+        """Of all that is held or under way."""
 
     async def carnet(self, caller: Caller, *, audience: str, scopes: frozenset[str]) -> str:
         """A carnet for `audience` with `scopes`, all of which the caller's token has.
@@ -77,14 +74,14 @@ class Carnets:
             return held.carnet
         flight = self._flights.get(key) or self._start(key, caller)
         # Shielded: a request that is cut off must not take the carnet from the others.
-        return (await asyncio.shield(flight.exchange)).carnet
+        return (await asyncio.shield(flight)).carnet
 
-    def forget(self, session: str) -> None:
-        """Drop what belongs to a session that has ended, also what is still on its way."""
-        for key in [key for key, held in self._held.items() if held.session == session]:
-            del self._held[key]
-        for key in [key for key, flight in self._flights.items() if flight.session == session]:
-            del self._flights[key]
+    def forget(self, revoked: Revocation) -> None:
+        """Drop what belongs to tokens that are revoked, also what is still on its way."""
+        for key in self._keys.hit_by(revoked):
+            self._held.pop(key, None)
+            self._flights.pop(key, None)
+            self._keys.discard(key)
 
     async def close(self) -> None:
         """Give up the exchanges that are still under way."""
@@ -92,11 +89,12 @@ class Carnets:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _start(self, key: _Key, caller: Caller) -> _Flight:
-        flight = _Flight(caller.claims.sid, asyncio.create_task(self._obtain(key, caller)))
+    def _start(self, key: _Key, caller: Caller) -> "asyncio.Task[_Held]":
+        flight = asyncio.create_task(self._obtain(key, caller))
         self._flights[key] = flight
-        self._running.add(flight.exchange)
-        flight.exchange.add_done_callback(lambda task: self._land(key, flight, task))
+        self._keys.add(key, caller.claims)
+        self._running.add(flight)
+        flight.add_done_callback(lambda task: self._land(key, task))
         return flight
 
     async def _obtain(self, key: _Key, caller: Caller) -> _Held:
@@ -107,22 +105,27 @@ class Carnets:
         )
         return _Held(
             carnet=got.carnet,
-            session=caller.claims.sid,
             renew_at=asked_at + got.expires_in * RENEW_AFTER,
             expires_at=asked_at + got.expires_in,
         )
 
-    def _land(self, key: _Key, flight: _Flight, task: "asyncio.Task[_Held]") -> None:
-        self._running.discard(task)
-        error = None if task.cancelled() else task.exception()
+    def _land(self, key: _Key, flight: "asyncio.Task[_Held]") -> None:
+        self._running.discard(flight)
+        error = None if flight.cancelled() else flight.exception()
         if self._flights.get(key) is not flight:
-            return  # the session has ended meanwhile
+            return  # its token was revoked meanwhile
         del self._flights[key]
         if isinstance(error, RpcRefusedError):
             self._held.pop(key, None)  # the issuer has changed its mind: say so from now on
-        if task.cancelled() or error is not None:
-            return
-        self._held[key] = task.result()
-        self._held.move_to_end(key)
+        if not flight.cancelled() and error is None:
+            self._held[key] = flight.result()
+            self._held.move_to_end(key)
+        self._release(key)
         while len(self._held) > self._capacity:
-            self._held.popitem(last=False)
+            oldest, _ = self._held.popitem(last=False)
+            self._release(oldest)
+
+    def _release(self, key: _Key) -> None:
+        """Stop watching what is neither held nor under way."""
+        if key not in self._held and key not in self._flights:
+            self._keys.discard(key)

@@ -15,6 +15,25 @@ TOKENS: Final = {
     "refresh_token": "vF9dQ0c4b2…",
 }
 
+INTROSPECTIONS: Final = {
+    "active": {
+        "value": {
+            "active": True,
+            "scope": "orders:read orders:write",
+            "client_id": "api-gateway",
+            "token_type": "Bearer",
+            "exp": 1772444700,
+            "iat": 1772443800,
+            "sub": SUBJECT,
+            "aud": "api-gateway",
+            "iss": "user-service",
+            "jti": "kPZ9q2b7T0uYw3nR5sLd8A",
+            "sid": "mB4x7c1QeVhJ6tGfZ2oK9w",
+        }
+    },
+    "not active": {"value": {"active": False}},
+}
+
 ORDER_ACCEPTED: Final = {"id": ORDER_ID, "state": "accepted"}
 
 ORDER: Final = {

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from auth.statements import Revocation
+from auth.tokens import AccessClaims
+from services.gateway.dependents import Dependents
+
 MAX_QUEUED: Final = 256
 """Events that wait for one client before it counts as too slow."""
 MAX_STREAMS: Final = 20
@@ -39,8 +43,7 @@ class TooManyStreamsError(Exception):
 class Subscription:
     """What one stream receives. Bounded: a client that does not read is let go."""
 
-    def __init__(self, session: str | None, capacity: int) -> None:
-        self.session = session
+    def __init__(self, capacity: int) -> None:
         self.ended: EndReason | None = None
         self._capacity = capacity
         self._events: deque[LiveEvent] = deque()
@@ -92,56 +95,49 @@ class Subscription:
 
 
 class EventHub:
-    """Open streams by user. All of it happens on one event loop."""
+    """Open streams, by whose they are. All of it happens on one event loop."""
 
     def __init__(self, *, max_queued: int = MAX_QUEUED, max_streams: int = MAX_STREAMS) -> None:
         self._max_queued = max_queued
         self._max_streams = max_streams
-        self._streams: dict[str, set[Subscription]] = {}
+        self._streams: Dependents[Subscription] = Dependents()
         self._closed = False
 
     @contextmanager
-    def subscribe(self, subject: str, session: str | None) -> Iterator[Subscription]:
-        """Receive the subject's events for as long as the context lasts.
+    def subscribe(self, claims: AccessClaims) -> Iterator[Subscription]:
+        """Receive the events of the token's subject for as long as the context lasts.
 
         Raises:
             TooManyStreamsError: the subject has enough of them.
         """
-        streams = self._streams.setdefault(subject, set())
-        if len(streams) >= self._max_streams:
+        if len(self._streams.of_subject(claims.sub)) >= self._max_streams:
             raise TooManyStreamsError
-        subscription = Subscription(session, self._max_queued)
-        streams.add(subscription)
+        subscription = Subscription(self._max_queued)
+        self._streams.add(subscription, claims)
         if self._closed:
             subscription.end(EndReason.SHUTDOWN)
         try:
             yield subscription
         finally:
-            streams.discard(subscription)
-            if not streams:
-                self._streams.pop(subject, None)
+            self._streams.discard(subscription)
 
     def publish(self, subject: str, event: LiveEvent) -> None:
         """Hand an event to each of the subject's streams."""
-        for subscription in self._streams.get(subject, ()):
+        for subscription in self._streams.of_subject(subject):
             subscription.offer(event)
 
     def miss(self) -> None:
         """Have every stream look for what was sent while nobody listened."""
-        for subscription in self._open():
+        for subscription in self._streams:
             subscription.miss()
 
-    def end_session(self, session: str) -> None:
-        """End the streams that a session has opened here."""
-        for subscription in self._open():
-            if subscription.session == session:
-                subscription.end(EndReason.SESSION_ENDED)
+    def end(self, revoked: Revocation) -> None:
+        """End the streams whose access token is revoked."""
+        for subscription in self._streams.hit_by(revoked):
+            subscription.end(EndReason.SESSION_ENDED)
 
     def close(self) -> None:
         """End every stream, and each that is opened from now on."""
         self._closed = True
-        for subscription in self._open():
+        for subscription in self._streams:
             subscription.end(EndReason.SHUTDOWN)
-
-    def _open(self) -> list[Subscription]:
-        return [each for streams in self._streams.values() for each in streams]

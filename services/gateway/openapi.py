@@ -18,7 +18,7 @@ to header fields of more than 16 KiB, and 400 to what is not HTTP; likewise as p
 
 TAGS: Final = [
     {"name": "sessions", "description": "Register, sign in, sign out."},
-    {"name": "oauth", "description": "Tokens for OAuth 2 clients (RFC 6749, RFC 7523)."},
+    {"name": "oauth", "description": "Tokens for OAuth 2 clients (RFC 6749, 7009, 7523, 7662)."},
     {"name": "orders", "description": "Orders and their events."},
     {"name": "discovery", "description": "Keys and metadata (RFC 7517, RFC 8414)."},
     {"name": "health", "description": "For those who run it."},
@@ -44,7 +44,7 @@ _JWK_SET: Final = {
 }
 _OAUTH_ERROR: Final = {
     "title": "OAuthError",
-    "description": "An error response of the token endpoint (RFC 6749 §5.2).",
+    "description": "An error response of the OAuth 2 endpoints (RFC 6749 §5.2).",
     "type": "object",
     "required": ["error"],
     "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},

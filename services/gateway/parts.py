@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
 from fastapi import Request
 
-from auth.trust import TrustSource
 from auth.verifier import Verifier
 from messaging.rpc import RpcClient
+from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
 from services.gateway.live import EventHub
@@ -22,12 +23,22 @@ class GatewayOptions:
     """Where clients reach the gateway: scheme, host, port; no trailing slash."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call; none by default. Never `*` with credentials."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose word counts about where a request comes from; nobody's by default."""
     rpc_deadline: float = 5.0
     publish_deadline: float = 5.0
     heartbeat: float = 10.0
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = 10.0
     """For a request's body to arrive."""
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """What OAuth clients make their assertions out to (RFC 7523 §3).
+
+        It is the metadata's issuer, or the token endpoint.
+        """
+        return self.public_url, f"{self.public_url}/oauth/token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class GatewayParts:
 
     options: GatewayOptions
     clock: Callable[[], float]
-    trust: TrustSource
+    trust: LiveTrust
     verifier: Verifier
     rpc: RpcClient
     carnets: Carnets

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from auth.errors import TrustUnavailableError
-from auth.trust import TrustSource
+from auth.statements import Revocation
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.database import Database, open_database
@@ -16,6 +15,7 @@ from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcClient
 from messaging.topology import declare
+from messaging.trust import LiveTrust
 from services.contracts.topology import GATEWAY, GATEWAY_TOPOLOGY, USER_SERVICE
 from services.contracts.users import Exchange, Exchanged
 from services.gateway.app import create_app
@@ -80,7 +80,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
 async def assemble(
     *,
     identity: Identity,
-    trust: TrustSource,
+    trust: LiveTrust,
     follow: Follow,
     broker: Broker,
     database: Database,
@@ -113,6 +113,12 @@ async def assemble(
     keys = IdempotencyKeys(database, clock=clock)
     hub = EventHub()
     events = order_events(hub)
+
+    def let_go(revoked: Revocation) -> None:
+        carnets.forget(revoked)
+        hub.end(revoked)
+
+    trust.on_revoked(let_go)
     heard = EventParts(broker, verifier, clock, on_registered=hub.miss)
     commands = Commands(
         sealer=identity.sealer,
@@ -142,7 +148,7 @@ async def assemble(
                     "broker": lambda: broker.connected,
                     "replies": lambda: rpc.ready,
                     "events": lambda: events.ready,
-                    "trust": lambda: _is_fresh(trust, clock()),
+                    "trust": lambda: trust.fresh,
                 },
             )
         finally:
@@ -150,11 +156,3 @@ async def assemble(
             ended.set()
             await carnets.close()
             await rpc.close()
-
-
-def _is_fresh(trust: TrustSource, now: float) -> bool:
-    try:
-        trust.require_fresh(now)
-    except TrustUnavailableError:
-        return False
-    return True

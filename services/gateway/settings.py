@@ -1,6 +1,7 @@
 """The settings of the gateway."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,11 +20,17 @@ class GatewaySettings(ServiceSettings):
 
     public_url: str | None = Field(
         default=None,
+        max_length=200,
         pattern=r"^https?://[^/?#\s]+$",
         description="Where clients reach the gateway, https://host; else http://HOST:PORT",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call, separated by commas; none by default"
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Proxies whose Forwarded or X-Forwarded-For is believed, as networks "
+        "(10.0.0.7, 10.0.1.0/24), separated by commas; none by default",
     )
     heartbeat: float = Field(
         default=10, gt=0, le=60, description="Seconds between signs of life on a silent stream"
@@ -42,6 +49,14 @@ class GatewaySettings(ServiceSettings):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        networks = cls._split(value)
+        if isinstance(networks, tuple):
+            return tuple(ip_network(each) for each in networks)
+        return networks
+
     @model_validator(mode="after")
     def _origins(self) -> Self:
         if any(_ORIGIN.fullmatch(origin) is None for origin in self.cors_origins):
@@ -58,6 +73,7 @@ class GatewaySettings(ServiceSettings):
         return GatewayOptions(
             public_url=self.public_url or f"http://{self._reachable_host}:{self.port}",
             cors_origins=self.cors_origins,
+            trusted_proxies=self.trusted_proxies,
             heartbeat=self.heartbeat,
             rpc_deadline=self.rpc_deadline,
             publish_deadline=self.publish_deadline,

@@ -35,6 +35,7 @@ class OrderStream:
     replay: whether to begin with what there is already.
     expires_at: when the access token ends, and the stream with it.
     heartbeat: seconds between two signs of life.
+    trusted: whether revocations are known, now. While they are not, nothing is told.
     """
 
     subscription: Subscription
@@ -44,12 +45,18 @@ class OrderStream:
     replay: bool
     expires_at: float
     heartbeat: float
+    trusted: Callable[[], bool]
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         """What to send, until the token, the session, the client's patience or we end it."""
         last, behind = self.after, self.replay
         yield ServerSentEvent(comment="carnet order events", retry=RECONNECT)
         while (reason := self._end()) is None:
+            if not self.trusted():
+                yield ServerSentEvent(comment="waiting for the trust feed")
+                behind = True
+                await self.subscription.pause(min(RETRY_FETCH, self._left()))
+                continue
             if behind or self.subscription.take_missed():
                 page = await self._fetch(last)
                 if page is None:
@@ -67,7 +74,7 @@ class OrderStream:
             live = await self.subscription.wait(min(self.heartbeat, self._left()))
             if live is None:
                 yield ServerSentEvent(comment="alive")
-            elif live.sequence == last + 1:
+            elif live.sequence == last + 1 and self.trusted():
                 yield _sent(live)
                 last = live.sequence
             else:

@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from auth.assertion import MAX_ASSERTION_LIFE, AssertionClaims, sign_assertion, verify_assertion
+from auth.assertion import (
+    MAX_ASSERTION_LIFE,
+    AssertionClaims,
+    sign_assertion,
+    unverified_client,
+    verify_assertion,
+)
 from auth.claims import LEEWAY
 from auth.errors import Code, RefusalError
 from auth.jws import CLIENT_ASSERTION
@@ -119,3 +125,17 @@ def test_what_a_client_signs_is_accepted_and_no_two_are_alike() -> None:
     first, second = (verify_assertion(text, WHO.key_set(), audiences=(), now=NOW) for text in made)
     assert first.jti != second.jti
     assert (first.sub, first.exp) == (GATEWAY, NOW + 60)
+
+
+def test_an_assertion_says_whose_it_is() -> None:
+    assert unverified_client(_assertion().text) == GATEWAY
+
+
+@pytest.mark.parametrize("sub", [ABSENT, 7, None])
+def test_an_assertion_that_names_nobody_is_nobodys(sub: object) -> None:
+    assert unverified_client(_assertion().but(sub=sub).text) is None
+
+
+@pytest.mark.parametrize("text", ["", "not.a.token", "e30.e30.e30", "x" * 10_000])
+def test_what_is_no_assertion_is_nobodys(text: str) -> None:
+    assert unverified_client(text) is None

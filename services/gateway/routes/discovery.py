@@ -13,7 +13,7 @@ from services.gateway.documents import answer, problems_of
 from services.gateway.faults import RETRY_AFTER
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
-from services.gateway.routes.oauth import GRANTS
+from services.gateway.routes.token import GRANTS
 
 JWK_SET: Final = "application/jwk-set+json"
 MAX_AGE: Final = 30
@@ -42,6 +42,12 @@ class Metadata(BaseModel):
     grant_types_supported: list[str]
     token_endpoint_auth_methods_supported: list[str]
     token_endpoint_auth_signing_alg_values_supported: list[str]
+    revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_signing_alg_values_supported: list[str]
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint_auth_signing_alg_values_supported: list[str]
 
 
 class Health(BaseModel):
@@ -53,6 +59,7 @@ class Health(BaseModel):
 
 def of_server(url: str) -> dict[str, Any]:
     """The metadata of the gateway that is reached at `url`."""
+    algorithms = sorted(ALLOWED_ALGORITHMS)
     return {
         "issuer": url,
         "token_endpoint": f"{url}/oauth/token",
@@ -61,7 +68,14 @@ def of_server(url: str) -> dict[str, Any]:
         "response_types_supported": [],
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": sorted(ALLOWED_ALGORITHMS),
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint": f"{url}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint": f"{url}/oauth/introspect",
+        # "or those registered in the IANA "OAuth Access Token Types" registry" (RFC 8414 §2)
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
     }
 
 
@@ -100,7 +114,7 @@ async def jwks(parts: Parts) -> JwkSetResponse:
     },
 )
 async def metadata(parts: Parts, response: Response) -> Metadata:
-    """What the token endpoint can do (RFC 8414 §2)."""
+    """What the OAuth 2 endpoints can do (RFC 8414 §2)."""
     response.headers.update(CACHED)
     return Metadata.model_validate(of_server(parts.options.public_url))
 

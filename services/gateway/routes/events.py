@@ -10,7 +10,7 @@ from services.contracts import scopes
 from services.contracts.orders import EventsPage, ListOrderEvents
 from services.contracts.topology import ORDER_SERVICE
 from services.gateway import examples, problems
-from services.gateway.bearer import caller
+from services.gateway.bearer import caller, judge
 from services.gateway.carnets import Caller
 from services.gateway.documents import RPC, SCOPED, Responses, problems_of
 from services.gateway.live import TooManyStreamsError
@@ -68,7 +68,9 @@ async def open_stream(
 
     resumed = last_event_id or last_seen
     try:
-        with parts.hub.subscribe(reader.claims.sub, reader.claims.sid) as subscription:
+        with parts.hub.subscribe(reader.claims) as subscription:
+            # Once more: a revocation that came since the first time has ended no stream of it.
+            judge(parts, reader.token)
             after = int(resumed) if resumed else (await history(0, limit=0)).latest
             yield OrderStream(
                 subscription=subscription,
@@ -78,6 +80,7 @@ async def open_stream(
                 replay=resumed is not None,
                 expires_at=reader.claims.exp,
                 heartbeat=parts.options.heartbeat,
+                trusted=lambda: parts.trust.fresh,
             )
     except TooManyStreamsError as error:
         raise ProblemError(

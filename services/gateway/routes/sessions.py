@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, Security
+from fastapi import APIRouter, Depends, Request, Response, Security
 
+from auth.claims import LEEWAY
+from auth.tokens import MAX_ACCESS_LIFE
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import Register, Registered, SignIn, SignOut
 from services.gateway import examples, problems
@@ -11,10 +13,20 @@ from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
 from services.gateway.media import JSON, takes
+from services.gateway.origin import origin_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import Credentials, NewAccount, TokenAnswer
 
 Parts = Annotated[GatewayParts, Depends(parts_of)]
+
+
+async def origin(request: Request, parts: Parts) -> str | None:
+    """Where the request comes from: the user service counts failures by it."""
+    peer = None if request.client is None else request.client.host
+    return origin_of(peer, request.headers, parts.options.trusted_proxies)
+
+
+Origin = Annotated[str | None, Depends(origin)]
 
 router = APIRouter(tags=["sessions"])
 
@@ -30,10 +42,10 @@ router = APIRouter(tags=["sessions"])
     },
     dependencies=[Depends(takes(JSON))],
 )
-async def register(account: NewAccount, parts: Parts) -> Registered:
+async def register(account: NewAccount, parts: Parts, origin: Origin) -> Registered:
     """Make an account. It may place, cancel and see orders of its own."""
     return await parts.rpc.call(
-        Register(name=account.name, password=account.password),
+        Register(name=account.name, password=account.password, origin=origin),
         responder=USER_SERVICE,
         deadline=parts.options.rpc_deadline,
     )
@@ -53,10 +65,12 @@ async def register(account: NewAccount, parts: Parts) -> Registered:
     },
     dependencies=[Depends(takes(JSON))],
 )
-async def sign_in(credentials: Credentials, parts: Parts, response: Response) -> TokenAnswer:
+async def sign_in(
+    credentials: Credentials, parts: Parts, origin: Origin, response: Response
+) -> TokenAnswer:
     """Open a session. First party only: other clients use OAuth 2 (RFC 9700 §2.4)."""
     tokens = await parts.rpc.call(
-        SignIn(name=credentials.name, password=credentials.password),
+        SignIn(name=credentials.name, password=credentials.password, origin=origin),
         responder=USER_SERVICE,
         deadline=parts.options.rpc_deadline,
     )
@@ -78,5 +92,6 @@ async def sign_out(caller: Annotated[Caller, Security(caller)], parts: Parts) ->
         responder=USER_SERVICE,
         deadline=parts.options.rpc_deadline,
     )
-    parts.carnets.forget(ended.sid)
-    parts.hub.end_session(ended.sid)
+    # Here from this moment on; carnets and streams, and the other gateways, hear it from the feed.
+    until = int(parts.clock()) + MAX_ACCESS_LIFE + LEEWAY
+    parts.trust.revocations.revoke_session(ended.sid, until=until)

@@ -17,10 +17,17 @@ from tests.services.gateway.stack import PATIENCE, Stack, User, open_stack, sign
 
 @pytest_asyncio.fixture(scope="session")
 async def stack(brokers: Brokers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """All three services, shared by the session, each with its own login and rights."""
+    """All three services, shared by the session, each with its own login and rights.
+
+    Its tests all come from one address, which may fail and register as often as it wants.
+    """
     broker = await brokers.any()
     folder = tmp_path_factory.mktemp("gateway")
-    async with broker.stack_vhost() as vhost, open_stack(folder, vhost.url) as running:
+    unbound = {"lockout": False, "registrations_per_origin": 0}
+    async with (
+        broker.stack_vhost() as vhost,
+        open_stack(folder, vhost.url, user_settings=unbound) as running,
+    ):
         yield running
 
 

@@ -33,10 +33,10 @@ from services.orders.settings import OrderSettings
 from services.orders.tables import ORDERS
 from services.settings import ServiceSettings
 from services.users.__main__ import serve as serve_users
-from services.users.accounts import Accounts
+from services.users.acts import Asker
+from services.users.assembly import Register, open_register
 from services.users.passwords import Passwords
 from services.users.settings import UserSettings
-from services.users.signing import load_issuer
 
 PATIENCE = 30.0
 PASSWORD = "correct horse battery staple"
@@ -113,7 +113,8 @@ class Stack:
 
     folder: Path
     amqp_url: Callable[[str], str]
-    gateway_settings: dict[str, Any] = field(default_factory=dict)
+    more_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By client id: what the test wants to be otherwise."""
     processes: dict[str, Process] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -141,7 +142,13 @@ class Stack:
         """A second gateway, which reaches the same broker by `amqp_url`."""
         usual = self.settings(GatewaySettings, GATEWAY).model_dump()
         settings = GatewaySettings.model_validate(
-            {**usual, "amqp_url": amqp_url, "port": free_ports(1)[0], **changed}
+            {
+                **usual,
+                "amqp_url": amqp_url,
+                "port": free_ports(1)[0],
+                "trust_state": self.folder / "trust" / "another-gateway",
+                **changed,
+            }
         )
         shutdown = asyncio.Event()
         process = Process(
@@ -157,17 +164,17 @@ class Stack:
 
     def settings(self, kind: type[ServiceSettings], client_id: str) -> ServiceSettings:
         port = self.ports.setdefault(client_id, free_ports(1)[0])
-        more = self.gateway_settings if client_id == GATEWAY else {}
         return kind.model_validate(
             {
                 "amqp_url": self.amqp_url(client_id),
                 "trust_root": self.folder / "trust-root.json",
                 "key_set": self.folder / "key-set.jwt",
                 "keys": self.folder / "keys" / client_id,
+                "trust_state": self.folder / "trust" / client_id,
                 "database_url": f"sqlite+aiosqlite:///{self.folder / client_id}.db",
                 "port": port,
                 "shutdown_deadline": 5,
-                **more,
+                **self.more_settings.get(client_id, {}),
             }
         )
 
@@ -178,8 +185,10 @@ class Stack:
     @property
     def issuer(self) -> Issuer:
         """The issuer itself, for tokens that it would never give."""
+        key_set = self.key_set
+        active = next(k for k, key in key_set.issuer_keys.items() if key.state == "active")
         folder = self.folder / "keys" / USER_SERVICE / "issuer"
-        return load_issuer(folder, self.key_set, None)
+        return Issuer(key_set.issuer, SigningKey.load(folder / f"{active}.pem"))
 
     def seal_key(self, client_id: str) -> SigningKey:
         return SigningKey.load(self.folder / "keys" / client_id / "seal.pem")
@@ -194,14 +203,19 @@ class Stack:
         finally:
             await database.close()
 
-    async def make_operator(self, name: str) -> None:
-        """An account with the role `operator`."""
+    @asynccontextmanager
+    async def register(self) -> AsyncIterator[Register]:
+        """The user service's accounts and sessions, as its operator's commands see them."""
         database = open_database(f"sqlite+aiosqlite:///{self.folder / USER_SERVICE}.db")
         try:
-            accounts = Accounts(database, Passwords(), time.time)
-            await accounts.add(name, PASSWORD, ["operator"])
+            yield open_register(database, Passwords(), clock=time.time)
         finally:
             await database.close()
+
+    async def make_operator(self, name: str) -> None:
+        """An account with the role `operator`."""
+        async with self.register() as register:
+            await register.accounts.add(Asker.operator(), name, PASSWORD, ["operator"])
 
     @asynccontextmanager
     async def user(self) -> AsyncIterator[User]:
@@ -248,11 +262,16 @@ def make_trust(folder: Path) -> None:
 
 @asynccontextmanager
 async def open_stack(
-    folder: Path, amqp_url: Callable[[str], str], *client_ids: str, **gateway_settings: Any
+    folder: Path,
+    amqp_url: Callable[[str], str],
+    *client_ids: str,
+    user_settings: dict[str, Any] | None = None,
+    **gateway_settings: Any,
 ) -> AsyncIterator[Stack]:
     """The named services, all three where none is named; stopped in the reverse order."""
     make_trust(folder)
-    stack = Stack(folder, amqp_url, gateway_settings)
+    more = {GATEWAY: gateway_settings, USER_SERVICE: user_settings or {}}
+    stack = Stack(folder, amqp_url, more)
     try:
         await stack.start(*(client_ids or SERVICES))
         yield stack

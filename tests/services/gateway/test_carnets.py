@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from auth.statements import Revocation
 from auth.tokens import AccessClaims
 from messaging.rpc import RpcRefusedError
 from services.contracts.topology import ORDER_SERVICE
@@ -13,12 +14,15 @@ from services.gateway.carnets import Caller, Carnets
 READ = frozenset({"orders:read"})
 WRITE = frozenset({"orders:write"})
 SESSION = "session-of-ada-0001"
+ADA = "0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10"
+BOB = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+UNTIL = 100_000
 
 
 def caller(jti: str = "token-of-ada-00001", session: str = SESSION) -> Caller:
     claims = AccessClaims(
         iss="user-service",
-        sub="0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10",
+        sub=ADA,
         aud="api-gateway",
         client_id="api-gateway",
         iat=1_000,
@@ -160,33 +164,52 @@ async def test_a_refusal_is_not_kept(carnets: Carnets, desk: Desk) -> None:
     desk.refusal = RpcRefusedError("invalid_grant", "the session has ended")
     with pytest.raises(RpcRefusedError):
         await get(carnets, caller())
+    assert list(carnets._keys) == []
     desk.refusal = None
 
     assert await get(carnets, caller()) == "carnet 2"
 
 
-async def test_a_session_that_has_ended_leaves_nothing_behind(carnets: Carnets, desk: Desk) -> None:
+HITS = {
+    "its session": Revocation(seq=1, until=UNTIL, sid=SESSION),
+    "its subject in a later epoch": Revocation(seq=1, until=UNTIL, sub=ADA, epoch=2),
+}
+MISSES = {
+    "another session": Revocation(seq=1, until=UNTIL, sid="another-session-01"),
+    "another subject": Revocation(seq=1, until=UNTIL, sub=BOB, epoch=2),
+    "its subject up to its epoch": Revocation(seq=1, until=UNTIL, sub=ADA, epoch=1),
+}
+
+
+@pytest.mark.parametrize("revoked", HITS.values(), ids=HITS)
+async def test_what_is_revoked_leaves_nothing_behind(
+    carnets: Carnets, desk: Desk, revoked: Revocation
+) -> None:
     await get(carnets, caller())
-    carnets.forget(SESSION)
+    await get(carnets, caller(), WRITE)
+    carnets.forget(revoked)
 
-    assert await get(carnets, caller()) == "carnet 2"
-    assert len(desk.asked) == 2
+    assert list(carnets._keys) == []
+    assert await get(carnets, caller()) == "carnet 3"
+    assert len(desk.asked) == 3
 
 
-async def test_the_end_of_one_session_leaves_the_others(carnets: Carnets) -> None:
+@pytest.mark.parametrize("revoked", MISSES.values(), ids=MISSES)
+async def test_what_is_not_revoked_stays(carnets: Carnets, revoked: Revocation) -> None:
     await get(carnets, caller())
-    carnets.forget("another-session-01")
+    carnets.forget(revoked)
 
     assert await get(carnets, caller()) == "carnet 1"
 
 
-async def test_what_was_on_its_way_when_the_session_ended_is_not_kept(
-    carnets: Carnets, desk: Desk
+@pytest.mark.parametrize("revoked", HITS.values(), ids=HITS)
+async def test_what_was_on_its_way_when_it_was_revoked_is_not_kept(
+    carnets: Carnets, desk: Desk, revoked: Revocation
 ) -> None:
     desk.open.clear()
     waiting = asyncio.create_task(get(carnets, caller()))
     await desk.arrived()
-    carnets.forget(SESSION)
+    carnets.forget(revoked)
     desk.open.set()
     await waiting
 
@@ -203,6 +226,7 @@ async def test_the_least_recently_used_is_dropped_first(carnets: Carnets, desk: 
     assert await get(carnets, first) == "carnet 1"
     assert await get(carnets, second) == "carnet 4"
     assert len(desk.asked) == 4
+    assert len(list(carnets._keys)) == 2  # nothing is kept of those that were dropped
 
 
 async def test_closing_gives_up_what_is_under_way(carnets: Carnets, desk: Desk) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from auth.assertion import sign_assertion
 from auth.keys import SigningKey
-from services.gateway.routes.oauth import ASSERTION
+from services.gateway.oauth import ASSERTION
 from tests.services.gateway.stack import REPORTS, Stack, User
 
 

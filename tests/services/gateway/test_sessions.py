@@ -73,7 +73,7 @@ async def test_who_signs_out_has_no_session_left(ada: User) -> None:
     refreshed = await ada.http.post("/oauth/token", data=grant)
 
     assert (signed_out.status_code, signed_out.content) == (204, b"")
-    assert (placed.status_code, placed.json()["code"]) == (401, "invalid_grant")
+    assert (placed.status_code, placed.json()["code"]) == (401, "revoked")
     assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
 
 

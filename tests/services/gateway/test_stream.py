@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from fastapi.sse import ServerSentEvent
 
+from auth.statements import Revocation
+from auth.tokens import AccessClaims
 from messaging.errors import BrokerUnavailableError, OversizedHeadersError
 from messaging.rpc import RpcRefusedError
 from services.contracts.orders import EventsPage, OrderCancelled, RecordedEvent
@@ -15,8 +17,24 @@ from services.gateway.live import EndReason, EventHub, LiveEvent, Subscription, 
 from services.gateway.stream import OrderStream
 
 ADA = "0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10"
+BOB = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 SESSION = "session-of-ada-0001"
 ORDER = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
+
+
+def claims(subject: str = ADA, session: str = SESSION, epoch: int = 1) -> AccessClaims:
+    return AccessClaims(
+        iss="user-service",
+        sub=subject,
+        aud="api-gateway",
+        client_id="api-gateway",
+        iat=1_000,
+        exp=1_900,
+        jti="token-of-ada-00001",
+        scope="orders:read",
+        sid=session,
+        epoch=epoch,
+    )
 
 
 def recorded(sequence: int) -> RecordedEvent:
@@ -80,6 +98,7 @@ def stream(
     expires_at: float = 2_000,
     heartbeat: float = 5,
     clock: Callable[[], float] = lambda: 1_000.0,
+    trusted: Callable[[], bool] = lambda: True,
 ) -> Reader:
     return Reader(
         OrderStream(
@@ -90,13 +109,14 @@ def stream(
             replay=replay,
             expires_at=expires_at,
             heartbeat=heartbeat,
+            trusted=trusted,
         )
     )
 
 
 async def test_live_events_are_sent_in_order_and_once() -> None:
     hub, archive = EventHub(), Archive(latest=0)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         for sequence in (1, 2, 2, 1, 3):
             hub.publish(ADA, live(sequence))
 
@@ -106,7 +126,7 @@ async def test_live_events_are_sent_in_order_and_once() -> None:
 
 async def test_a_gap_is_filled_from_the_order_service() -> None:
     hub, archive = EventHub(), Archive(latest=5)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         hub.publish(ADA, live(1))
         hub.publish(ADA, live(5))
 
@@ -115,7 +135,7 @@ async def test_a_gap_is_filled_from_the_order_service() -> None:
 
 async def test_a_resumed_stream_begins_with_what_its_client_has_not_seen() -> None:
     hub, archive = EventHub(), Archive(latest=8)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         hub.publish(ADA, live(8))
         hub.publish(ADA, live(9))
 
@@ -126,7 +146,7 @@ async def test_a_resumed_stream_begins_with_what_its_client_has_not_seen() -> No
 
 async def test_an_id_from_the_future_counts_as_the_present() -> None:
     hub, archive = EventHub(), Archive(latest=2)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, archive, after=900, replay=True)
         hub.publish(ADA, live(3))
 
@@ -135,7 +155,7 @@ async def test_an_id_from_the_future_counts_as_the_present() -> None:
 
 async def test_what_was_sent_while_nobody_listened_is_fetched() -> None:
     hub, archive = EventHub(), Archive(latest=2)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         hub.miss()
 
         assert await stream(subscription, archive, after=0).ids(2) == [1, 2]
@@ -143,7 +163,7 @@ async def test_what_was_sent_while_nobody_listened_is_fetched() -> None:
 
 async def test_a_stream_that_has_missed_nothing_asks_nobody() -> None:
     hub, archive = EventHub(), Archive(latest=0)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, archive, after=0, heartbeat=0.01)
 
         await reader.until(lambda event: event.comment == "alive")
@@ -157,7 +177,7 @@ async def test_a_gap_waits_for_an_order_service_that_is_away(
     monkeypatch.setattr("services.gateway.stream.RETRY_FETCH", 0.01)
     hub, archive = EventHub(), Archive(latest=3)
     archive.fault = BrokerUnavailableError("gone")
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, archive, after=0)
         hub.publish(ADA, live(3))
 
@@ -170,7 +190,7 @@ async def test_a_gap_waits_for_an_order_service_that_is_away(
 async def test_it_ends_when_the_issuer_no_longer_stands_by_the_session() -> None:
     hub, archive = EventHub(), Archive(latest=3)
     archive.fault = RpcRefusedError("invalid_grant", "the session has ended")
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, archive, after=0, replay=True)
 
         assert await reader.end() == EndReason.SESSION_ENDED
@@ -179,7 +199,7 @@ async def test_it_ends_when_the_issuer_no_longer_stands_by_the_session() -> None
 async def test_what_nobody_foresaw_is_not_hidden() -> None:
     hub, archive = EventHub(), Archive(latest=3)
     archive.fault = OversizedHeadersError("ours")
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, archive, after=0, replay=True)
 
         with pytest.raises(OversizedHeadersError):
@@ -188,7 +208,7 @@ async def test_what_nobody_foresaw_is_not_hidden() -> None:
 
 async def test_it_ends_when_the_access_token_does() -> None:
     hub = EventHub()
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(subscription, Archive(0), after=0, expires_at=999)
 
         assert await reader.end() == EndReason.TOKEN_EXPIRED
@@ -196,7 +216,7 @@ async def test_it_ends_when_the_access_token_does() -> None:
 
 async def test_it_ends_when_the_access_token_does_while_it_waits() -> None:
     hub, now = EventHub(), [1_000.0]
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         reader = stream(
             subscription, Archive(0), after=0, heartbeat=0.01, clock=lambda: now[0], expires_at=1001
         )
@@ -208,16 +228,63 @@ async def test_it_ends_when_the_access_token_does_while_it_waits() -> None:
 
 async def test_it_ends_with_the_session_that_opened_it_and_no_other_one() -> None:
     hub = EventHub()
-    with hub.subscribe(ADA, SESSION) as mine, hub.subscribe(ADA, "another-session-01") as other:
-        hub.end_session(SESSION)
+    other_claims = claims(session="another-session-01")
+    with hub.subscribe(claims()) as mine, hub.subscribe(other_claims) as other:
+        hub.end(Revocation(seq=1, until=100_000, sid=SESSION))
 
         assert await stream(mine, Archive(0), after=0).end() == EndReason.SESSION_ENDED
         assert other.ended is None
 
 
+async def test_it_ends_with_its_subjects_access_and_no_later_one() -> None:
+    hub = EventHub()
+    with (
+        hub.subscribe(claims()) as mine,
+        hub.subscribe(claims(epoch=2)) as later,
+        hub.subscribe(claims(BOB)) as bobs,
+    ):
+        hub.end(Revocation(seq=1, until=100_000, sub=ADA, epoch=2))
+
+        assert await stream(mine, Archive(0), after=0).end() == EndReason.SESSION_ENDED
+        assert (later.ended, bobs.ended) == (None, None)
+
+
+async def test_nothing_is_told_while_revocations_are_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.gateway.stream.RETRY_FETCH", 0.01)
+    hub, archive, trusted = EventHub(), Archive(latest=2), asyncio.Event()
+    with hub.subscribe(claims()) as subscription:
+        reader = stream(subscription, archive, after=0, trusted=trusted.is_set)
+        hub.publish(ADA, live(1))
+        hub.publish(ADA, live(2))
+
+        told = await reader.until(lambda event: event.comment == "waiting for the trust feed")
+        assert [event.id for event in told if event.id] == []
+        trusted.set()
+
+        assert await reader.ids(2) == [1, 2]
+
+
+async def test_what_comes_in_the_moment_in_which_trust_is_lost_is_told_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.gateway.stream.RETRY_FETCH", 0.01)
+    hub, archive = EventHub(), Archive(latest=1)
+    verdicts = iter([True, False, False])
+    with hub.subscribe(claims()) as subscription:
+        reader = stream(subscription, archive, after=0, trusted=lambda: next(verdicts, True))
+        hub.publish(ADA, live(1))
+
+        read = await reader.until(lambda event: event.id == "1")
+
+    assert "waiting for the trust feed" in [event.comment for event in read]
+    assert archive.asked == [0]
+
+
 async def test_a_client_that_does_not_read_is_let_go() -> None:
     hub = EventHub(max_queued=2)
-    with hub.subscribe(ADA, SESSION) as subscription:
+    with hub.subscribe(claims()) as subscription:
         for sequence in (1, 2, 3):
             hub.publish(ADA, live(sequence))
 
@@ -226,17 +293,17 @@ async def test_a_client_that_does_not_read_is_let_go() -> None:
 
 async def test_a_hub_that_closes_ends_the_streams_of_now_and_of_later() -> None:
     hub = EventHub()
-    with hub.subscribe(ADA, SESSION) as before:
+    with hub.subscribe(claims()) as before:
         hub.close()
-        with hub.subscribe(ADA, SESSION) as after:
+        with hub.subscribe(claims()) as after:
             assert await stream(before, Archive(0), after=0).end() == EndReason.SHUTDOWN
             assert await stream(after, Archive(0), after=0).end() == EndReason.SHUTDOWN
 
 
 async def test_nobody_receives_the_events_of_somebody_else() -> None:
     hub = EventHub()
-    with hub.subscribe(ADA, SESSION) as ada, hub.subscribe("bob", "session-of-bob-0001") as bob:
-        hub.publish("bob", live(1))
+    with hub.subscribe(claims()) as ada, hub.subscribe(claims(BOB)) as bob:
+        hub.publish(BOB, live(1))
 
         assert await ada.wait(0.01) is None
         assert await bob.wait(1) == live(1)
@@ -244,10 +311,10 @@ async def test_nobody_receives_the_events_of_somebody_else() -> None:
 
 async def test_one_user_has_a_bounded_number_of_streams() -> None:
     hub = EventHub(max_streams=1)
-    with hub.subscribe(ADA, SESSION):
-        with pytest.raises(TooManyStreamsError), hub.subscribe(ADA, SESSION):
+    with hub.subscribe(claims()):
+        with pytest.raises(TooManyStreamsError), hub.subscribe(claims()):
             pass
-        with hub.subscribe("bob", "session-of-bob-0001"):
+        with hub.subscribe(claims(BOB)):
             pass
-    with hub.subscribe(ADA, SESSION):
+    with hub.subscribe(claims()):
         pass

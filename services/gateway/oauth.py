@@ -1,0 +1,229 @@
+"""What the OAuth 2 endpoints share: their form, how clients authenticate, and their errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+
+from auth.assertion import unverified_client
+from messaging.contract import Request as Question
+from messaging.rpc import RpcRefusedError
+from services.contracts.topology import GATEWAY, USER_SERVICE
+from services.gateway.documents import Responses
+from services.gateway.faults import CHALLENGE, quotable, refused
+from services.gateway.media import FORM, media_type
+from services.gateway.parts import GatewayParts
+from services.gateway.problems import ProblemError
+
+ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+STATUS: Final[Mapping[str, int]] = {
+    "invalid_request": 400,
+    "invalid_client": 401,
+    "invalid_grant": 400,
+    "unauthorized_client": 400,
+    "unsupported_grant_type": 400,
+    "invalid_scope": 400,
+    "unsupported_token_type": 400,
+    "invalid_token": 401,
+    "insufficient_scope": 403,
+}
+"""RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 6750 §3.1."""
+
+_CHALLENGED: Final = frozenset({"invalid_client", "invalid_token", "insufficient_scope"})
+_MAX_LENGTHS: Final = {
+    "refresh_token": 500,
+    "client_assertion": 4000,
+    "scope": 1000,
+    "token_type_hint": 100,
+}
+_SECRETS: Final = frozenset(
+    {"token", "access_token", "refresh_token", "client_assertion", "client_secret"}
+)
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class OAuthError(Exception):
+    """A refusal in the words of RFC 6749 §5.2. `challenge`: how to authenticate instead."""
+
+    def __init__(self, error: str, description: str, *, challenge: str = CHALLENGE) -> None:
+        super().__init__(error)
+        self.error = error
+        self.description = description
+        self.challenge = challenge
+
+
+async def oauth_error(_request: Request, error: Exception) -> JSONResponse:
+    """The answer to an `OAuthError`."""
+    if not isinstance(error, OAuthError):
+        raise error
+    challenge = {"WWW-Authenticate": error.challenge} if error.error in _CHALLENGED else {}
+    return JSONResponse(
+        {"error": error.error, "error_description": quotable(error.description)},
+        status_code=STATUS[error.error],
+        headers={**NO_STORE, **challenge},
+    )
+
+
+def errors_of(*codes: str) -> Responses:
+    """Document these errors, those of one status together."""
+    documented: Responses = {}
+    for code in codes:
+        entry = documented.setdefault(
+            STATUS[code],
+            {
+                "description": _MEANINGS[STATUS[code]],
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/OAuthError"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        example = {"error": code, "error_description": "…"}
+        entry["content"]["application/json"]["examples"][code] = {"value": example}
+        if code in _CHALLENGED:
+            entry["headers"] = {
+                "WWW-Authenticate": {
+                    "description": "The challenge.",
+                    "schema": {"type": "string", "examples": [CHALLENGE]},
+                }
+            }
+    return documented
+
+
+_MEANINGS: Final = {
+    400: "The request is not valid (RFC 6749 §5.2).",
+    401: "The client is not who it says (RFC 6749 §5.2, RFC 6750 §3.1).",
+    403: "The access token may not do this (RFC 6750 §3.1).",
+}
+
+
+def body_of(
+    properties: Mapping[str, Any], *, required: list[str], examples: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Document a form of these parameters, with the client's authentication."""
+    authentication = {
+        "client_id": {"type": "string"},
+        "client_assertion_type": {"type": "string", "enum": [ASSERTION]},
+        "client_assertion": {"type": "string", "maxLength": _MAX_LENGTHS["client_assertion"]},
+    }
+    schema = {
+        "type": "object",
+        "required": required,
+        "properties": {**properties, **authentication},
+    }
+    values = {name: {"value": value} for name, value in examples.items()}
+    return {"required": True, "content": {FORM: {"schema": schema, "examples": values}}}
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthForm:
+    """The parameters of a request; empty ones count as omitted (RFC 6749 §3.2)."""
+
+    fields: Mapping[str, str]
+
+    @classmethod
+    async def read(cls, request: Request) -> "OAuthForm":
+        """Read a request's form.
+
+        Raises:
+            OAuthError: `invalid_request`: another content type, a parameter that is there twice
+                or too long, or a secret in the address, where it is logged and kept.
+        """
+        if not _SECRETS.isdisjoint(request.query_params):
+            raise OAuthError("invalid_request", "send the parameters in the body")
+        if media_type(request) != FORM:
+            raise OAuthError("invalid_request", f"send the parameters as {FORM}")
+        fields: dict[str, str] = {}
+        for name, value in (await _form(request)).multi_items():
+            if not isinstance(value, str) or name in fields:
+                raise OAuthError("invalid_request", "a parameter is there more than once")
+            if len(value) > _MAX_LENGTHS.get(name, len(value)):
+                raise OAuthError("invalid_request", f"{quotable(name)} is too long")
+            fields[name] = value
+        return cls({name: value for name, value in fields.items() if value})
+
+    def get(self, name: str) -> str | None:
+        return self.fields.get(name)
+
+    def need(self, name: str) -> str:
+        """The parameter's value.
+
+        Raises:
+            OAuthError: `invalid_request`: it is missing.
+        """
+        if name not in self.fields:
+            raise OAuthError("invalid_request", f"{name} is missing")
+        return self.fields[name]
+
+    def assertion(self) -> str | None:
+        """The client's assertion; None of a public client, as the gateway's own sessions are.
+
+        Raises:
+            OAuthError: `invalid_client`: it authenticates otherwise, or as another than it says.
+        """
+        assertion, kind = self.get("client_assertion"), self.get("client_assertion_type")
+        claimed = GATEWAY if assertion is None else unverified_client(assertion)
+        if "client_secret" in self.fields or (assertion is None) != (kind is None):
+            raise OAuthError("invalid_client", "clients authenticate by private_key_jwt")
+        if kind not in {None, ASSERTION}:
+            raise OAuthError("invalid_client", f"the client_assertion_type is not {ASSERTION}")
+        if self.get("client_id") not in {None, claimed}:
+            # "the value of the "client_id" parameter [...] MUST identify the same client as is
+            # identified by the client assertion" (RFC 7521 §4.2)
+            raise OAuthError("invalid_client", "client_id is not the client that authenticates")
+        return assertion
+
+
+async def _form(request: Request) -> FormData:
+    try:
+        return await request.form()
+    except ProblemError:
+        raise  # from below: too large, or too slow
+    except HTTPException as error:
+        raise OAuthError("invalid_request", error.detail) from error
+
+
+def refuse_header(request: Request) -> None:
+    """Refuse credentials in the header: clients authenticate in the form.
+
+    Raises:
+        OAuthError: `invalid_client`.
+    """
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return
+    # "the authorization server MUST respond with an HTTP 401 status code and include the
+    # "WWW-Authenticate" response header field matching the authentication scheme used"
+    scheme = quotable(authorization.partition(" ")[0])[:20] or "Basic"
+    raise OAuthError(
+        "invalid_client",
+        "clients authenticate by private_key_jwt",
+        challenge=f'{scheme if scheme.isalnum() else "Basic"} realm="carnet"',
+    )
+
+
+async def ask(parts: GatewayParts, question: Question[R]) -> R:
+    """The user service's answer.
+
+    Raises:
+        OAuthError: its refusal, where it is one of OAuth's.
+        ProblemError, MessagingError: any other.
+    """
+    try:
+        return await parts.rpc.call(
+            question, responder=USER_SERVICE, deadline=parts.options.rpc_deadline
+        )
+    except RpcRefusedError as error:
+        if error.code not in STATUS:
+            raise refused(error) from error
+        raise OAuthError(error.code, error.detail) from error

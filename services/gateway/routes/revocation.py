@@ -1,0 +1,77 @@
+"""The revocation endpoint (RFC 7009): a client says that a token is wanted no more."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.contracts.users import RevokeToken
+from services.gateway import problems
+from services.gateway.documents import RPC, Responses, problems_of
+from services.gateway.oauth import (
+    ASSERTION,
+    NO_STORE,
+    OAuthForm,
+    ask,
+    body_of,
+    errors_of,
+    refuse_header,
+)
+from services.gateway.parts import GatewayParts, parts_of
+
+HINTS: Final = ("access_token", "refresh_token")
+
+_BODY: Final = body_of(
+    {
+        "token": {"type": "string"},
+        "token_type_hint": {"type": "string", "maxLength": 100, "examples": list(HINTS)},
+    },
+    required=["token"],
+    examples={
+        "a session's own": {"token": "vF9d…", "token_type_hint": "refresh_token"},
+        "a client's": {
+            "token": "vF9d…",
+            "client_assertion_type": ASSERTION,
+            "client_assertion": "eyJhbGc…",
+        },
+    },
+)
+_DONE: Final[Responses] = {
+    200: {
+        "description": "The token opens nothing any more, whether or not it did before. "
+        "Every gateway and service knows it within moments."
+    }
+}
+
+router = APIRouter(tags=["oauth"])
+
+
+@router.post(
+    "/oauth/revoke",
+    operation_id="revoke",
+    summary="Revoke a token",
+    response_class=Response,
+    responses={
+        **_DONE,
+        **problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC),
+        **errors_of(
+            "invalid_request", "unauthorized_client", "unsupported_token_type", "invalid_client"
+        ),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def revoke(request: Request, parts: Annotated[GatewayParts, Depends(parts_of)]) -> Response:
+    """End the session of a token, any of its tokens: access token, refresh token, carnet.
+
+    Whoever signed in here needs no more than the token. A client to which it was issued proves
+    itself by an assertion, as at the token endpoint. A token that nobody knows is no error.
+    """
+    refuse_header(request)
+    form = await OAuthForm.read(request)
+    question = RevokeToken(
+        token=form.need("token"),
+        hint=form.get("token_type_hint"),
+        client_assertion=form.assertion(),
+        audiences=parts.options.audiences,
+    )
+    await ask(parts, question)
+    return Response(headers=NO_STORE)
