@@ -86,10 +86,13 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             clock=clock,
         )
         await health.start()
+        drained = asyncio.Event()
         async with asyncio.TaskGroup() as running:
-            running.create_task(commands.run(consumer_parts, shutdown), name="commands")
-            running.create_task(queries.run(rpc_parts, shutdown), name="queries")
-            running.create_task(relay.run(shutdown), name="outbox relay")
+            running.create_task(relay.run(drained), name="outbox relay")
+            async with asyncio.TaskGroup() as serving:
+                serving.create_task(commands.run(consumer_parts, shutdown), name="commands")
+                serving.create_task(queries.run(rpc_parts, shutdown), name="queries")
+            drained.set()
     finally:
         await health.stop()
         await broker.close(settings.shutdown_deadline)
