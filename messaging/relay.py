@@ -62,19 +62,28 @@ class OutboxRelay:
         self._woken.set()
 
     async def run(self, shutdown: asyncio.Event) -> None:
-        """Publish until `shutdown`; what is left then stays for the next start."""
+        """Publish until `shutdown` and what has been committed by then; the rest stays stored.
+
+        So set it when nothing commits any more. With no broker it does not wait for one.
+        """
         backoff = Backoff()
-        while not shutdown.is_set():
+        while True:
+            last = shutdown.is_set()
             self._woken.clear()
             try:
                 published = await self._publish_batch()
             except (DatabaseUnavailableError, BrokerUnavailableError, PublishError) as error:
                 log.warning("outbox_waits", code=error.code, detail=error.detail)
+                if last:
+                    return
                 await backoff.pause(shutdown)
                 continue
             backoff.reset()
-            if published < BATCH:
-                await first_of(self._woken, shutdown, timeout=POLL)
+            if published == BATCH:
+                continue
+            if last:
+                return
+            await first_of(self._woken, shutdown, timeout=POLL)
 
     async def _publish_batch(self) -> int:
         if self._database.url.get_backend_name() == "sqlite":

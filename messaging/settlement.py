@@ -22,6 +22,8 @@ FAILED_AT: Final = "carnet-failed-at"
 QUEUE: Final = "carnet-queue"
 SERVICE: Final = "carnet-service"
 
+MAX_DETAIL: Final = 500
+
 DEADLINE: Final = 10.0
 """Seconds for the broker to confirm a copy."""
 
@@ -60,7 +62,7 @@ class Settlement:
         failed_at = datetime.fromtimestamp(int(self._clock()), UTC)
         notes = {
             REASON: outcome.code,
-            DETAIL: outcome.detail,
+            DETAIL: outcome.detail[:MAX_DETAIL],
             FAILED_AT: failed_at.isoformat().replace("+00:00", "Z"),
             QUEUE: self._queue.name,
             SERVICE: self._service,

@@ -88,6 +88,10 @@ RETRY_DELAYS: Final[Mapping[str, timedelta]] = {
 DELIVERY_LIMIT: Final = 1000
 """A backstop only: the broker counts prefetched neighbours of a crash too."""
 
+NO_LIMIT: Final = 2_000_000_000
+"""For queues that only wait or keep: RabbitMQ 4 drops, where no limit is set, what was handed
+out 20 times, and an operator may look at a dead letter more often. (3.10 knows no -1.)"""
+
 MAX_REQUEST_LIFE: Final = timedelta(seconds=60)
 """No request waits longer, whatever its publisher asked for."""
 
@@ -134,12 +138,13 @@ class WorkQueue:
                     **_moved_to(DEAD, self.dead),
                 },
             ),
-            Queue(self.dead, {"x-queue-type": "quorum"}),
+            Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}),
             *(
                 Queue(
                     retry.name,
                     {
                         "x-queue-type": "quorum",
+                        "x-delivery-limit": NO_LIMIT,
                         # Of the queue, not of each message: a long wait in front would hold
                         # up the short ones behind it.
                         "x-message-ttl": int(retry.delay.total_seconds() * 1000),

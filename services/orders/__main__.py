@@ -102,11 +102,14 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         )
         await health.start()
         await rpc.start(settings.start_deadline)
+        drained = asyncio.Event()
         async with asyncio.TaskGroup() as running:
-            running.create_task(trust.run(trust_supply(rpc, settings), shutdown), name="trust")
-            running.create_task(commands.run(consumer_parts, shutdown), name="commands")
-            running.create_task(queries.run(rpc_parts, shutdown), name="queries")
-            running.create_task(relay.run(shutdown), name="outbox relay")
+            running.create_task(relay.run(drained), name="outbox relay")
+            running.create_task(trust.run(trust_supply(rpc, settings), drained), name="trust")
+            async with asyncio.TaskGroup() as serving:
+                serving.create_task(commands.run(consumer_parts, shutdown), name="commands")
+                serving.create_task(queries.run(rpc_parts, shutdown), name="queries")
+            drained.set()
         await rpc.close()
     finally:
         await health.stop()

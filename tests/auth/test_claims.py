@@ -261,6 +261,7 @@ def test_a_payload_is_refused_that_is(kind: str, change: Change) -> None:
         pytest.param(_with('"x": "\\u00e9"'), id="an escape that is a letter"),
         pytest.param(_with('"x": "\\ud83c\\udf75"'), id="a pair of surrogates"),
         pytest.param(_with('"x": 1.5e3'), id="a finite number"),
+        pytest.param(_with('"x": ' + "9" * 16), id="an integer of 16 digits"),
         pytest.param(_with('"x": [' + "[], " * 40 + "{}]"), id="a claim that is wide"),
         pytest.param(_with('"x": ' + "[" * 15 + "]" * 15), id="a claim nested 16 deep"),
         pytest.param(_with('"x": "' + "[{" * 40 + '"'), id="brackets in a string"),

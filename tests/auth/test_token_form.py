@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from auth.errors import Code, RefusalError
 from auth.jws import CLIENT_ASSERTION, KEY_SET
-from auth.strict import decode_base64url, encode_base64url
+from auth.strict import MAX_TOKEN, decode_base64url, encode_base64url
 from tests.auth.forge import (
     ABSENT,
     ALICE,
@@ -342,6 +342,13 @@ def test_a_seal_is_refused_when(change: Change, code: Code) -> None:
 
     assert refusal.value.code == code
     assert refusal.value.authenticated is None
+
+
+def test_a_token_as_long_as_it_may_be_is_accepted() -> None:
+    tokens = (access_token().but(note="x" * length).text for length in range(2500, 2900))
+    longest = next(text for text in tokens if len(text) == MAX_TOKEN)
+
+    assert judge_access_token(longest).sub == ALICE
 
 
 def test_no_token_is_taken_for_one_of_another_kind() -> None:

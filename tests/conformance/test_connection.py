@@ -21,7 +21,7 @@ from messaging.errors import (
 from messaging.pause import first_of
 from messaging.publisher import Publisher
 from messaging.subscription import Subscription, exclusive_queue, shared_queue
-from messaging.topology import REPLY, RETRY, Binding, Queue, Topology, declare
+from messaging.topology import NO_LIMIT, REPLY, RETRY, Binding, Queue, Topology, declare
 from tests.brokers import RunningBroker
 from tests.messaging.market import GATEWAY, QUESTIONS, TOPOLOGY, WORK, AskPrice, sell
 from tests.messaging.raw import WAIT, Raw, raw_channel, until
@@ -171,6 +171,7 @@ async def test_the_broker_knows_our_delivery_limit_and_at_least_once_dead_letter
     arguments = {queue["name"]: queue["arguments"] for queue in answer.json()}
     assert arguments[WORK.name]["x-delivery-limit"] == 1000
     assert arguments[WORK.name]["x-queue-type"] == "quorum"
+    assert arguments[WORK.dead]["x-delivery-limit"] == NO_LIMIT
     assert arguments[WORK.retries[-1].name]["x-message-ttl"] == 600_000
     assert arguments[WORK.retries[-1].name]["x-dead-letter-strategy"] == "at-least-once"
     assert arguments[QUESTIONS]["x-queue-type"] == "classic"
@@ -186,6 +187,21 @@ async def test_what_the_broker_itself_rejects_lies_in_the_dead_letter_queue(raw:
             break
 
     assert (await raw.next(WORK.dead)).body == b"poison"
+
+
+async def test_a_dead_letter_may_be_looked_at_again_and_again(
+    conformance_amqp_url: str, link: Broker, raw: Raw
+) -> None:
+    """RabbitMQ 4 drops, unless it is told otherwise, what 20 lost channels had in hand."""
+    del link
+    await raw.publish("carnet.dead", WORK.dead, b"dead")
+    for _ in range(25):
+        async with raw_channel(conformance_amqp_url) as looker:
+            queue = await looker.channel.get_queue(WORK.dead, ensure=False)
+            await looker.until_count(WORK.dead, 1)
+            await queue.get(timeout=WAIT)
+
+    assert (await raw.next(WORK.dead)).body == b"dead"
 
 
 async def test_an_expired_request_is_dropped_unread(publisher: Publisher, raw: Raw) -> None:

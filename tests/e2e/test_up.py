@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from services.local.installation import Installation, find_installation
 from services.local.ports import LOOPBACK, free_ports
+from services.local.trust import make_local_trust
 
 CARNET: Final = Path(sys.executable).with_name("carnet")
 WITHIN: Final = 60.0
@@ -137,20 +138,20 @@ class Watched:
         os.close(self._handle)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_says_where_it_is_and_drains_on_a_signal(run: Run, number: signal.Signals) -> None:
-    up = await run()
-    await up.until("ready on")
-    pids = [up.pid_of(service) for service in SERVICES]
-    assert await up.answers()
+async def test_it_drains_on_a_signal_and_starts_again_on_its_state(run: Run) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        up = await run()
+        await up.until("ready on")
+        pids = [up.pid_of(service) for service in SERVICES]
+        assert await up.answers()
 
-    up.process.send_signal(number)
+        up.process.send_signal(number)
 
-    assert await up.ended() == 0
-    assert not await up.answers()
-    assert not any(runs(pid) for pid in pids)
-    for service in SERVICES:
-        assert "stopped" in (up.state / "logs" / f"{service}.log").read_text()
+        assert await up.ended() == 0
+        assert not await up.answers()
+        assert not any(runs(pid) for pid in pids)
+        for service in SERVICES:
+            assert "stopped" in (up.state / "logs" / f"{service}.log").read_text()
 
 
 async def test_a_service_that_dies_is_named_and_ends_the_rest(run: Run) -> None:
@@ -212,18 +213,6 @@ async def test_a_second_run_on_the_same_state_is_refused(run: Run) -> None:
     assert await first.answers()
 
 
-async def test_it_starts_again_on_the_state_of_the_last_run(run: Run) -> None:
-    first = await run()
-    await first.until("ready on")
-    first.process.terminate()
-    await first.ended()
-
-    second = await run()
-
-    await second.until("ready on")
-    assert await second.answers()
-
-
 def wrong_password(url: str) -> str:
     scheme, _, rest = url.partition("://")
     login, _, place = rest.partition("@")
@@ -274,17 +263,15 @@ async def test_a_port_that_is_taken_is_said_before_anything_starts(run: Run) -> 
     assert up.said == [f"carnet: port {port} is taken: set CARNET_PORT to another port"]
 
 
-async def test_a_key_that_others_may_read_is_named(run: Run) -> None:
-    first = await run()
-    await first.until("ready on")
-    first.process.terminate()
-    await first.ended()
-    key = first.state / "keys" / "order-service" / "seal.pem"
+async def test_a_key_that_others_may_read_is_named(run: Run, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    make_local_trust(state)
+    key = state / "keys" / "order-service" / "seal.pem"
     key.chmod(0o644)
 
-    second = await run()
+    up = await run()
 
-    assert await second.ended() == 1
-    assert second.said[-1].startswith("carnet: ")
-    assert f"chmod 600 {key}" in second.said[-1]
-    assert "Traceback" not in second.output
+    assert await up.ended() == 1
+    assert up.said[-1].startswith("carnet: ")
+    assert f"chmod 600 {key}" in up.said[-1]
+    assert "Traceback" not in up.output

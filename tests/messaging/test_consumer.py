@@ -132,6 +132,18 @@ async def test_a_refusal_of_the_handler_undoes_its_work_and_is_told(any_stall: S
     assert Unsold.from_body(event.body) == Unsold(code="sold_out")
 
 
+async def test_a_long_reason_is_cut_short(stall: Stall) -> None:
+    async def refuse(_: Sell) -> None:
+        raise RefusalError("sold_out", "x" * 100_000)
+
+    stall.before = refuse
+    await stall.open()
+
+    await stall.send(sell("tea"))
+
+    assert (await stall.dead_letter()).headers["carnet-detail"] == "x" * 500
+
+
 async def test_a_dead_letter_keeps_the_message_and_its_proofs_and_nothing_else(
     stall: Stall,
 ) -> None:

@@ -1,11 +1,14 @@
 """Connections that break and processes that stop: nothing lost, nothing done twice."""
 
 import asyncio
+import time
 
 from sqlalchemy import select
 
+from messaging.broker import Broker
 from messaging.pause import first_of
-from tests.messaging.market import WORK, Sell, sell
+from messaging.topology import declare
+from tests.messaging.market import TOPOLOGY, WORK, Sell, sell
 from tests.messaging.raw import WAIT, until
 from tests.messaging.stall import SALES, TABLES, Stall
 from tests.messaging.wire import Wire
@@ -172,6 +175,37 @@ async def test_a_dead_letter_waits_for_the_broker(stall: Stall, wire: Wire) -> N
 
     assert (await stall.dead_letter()).headers["carnet-reason"] == "invalid_body"
     assert len(stall.refusals) == 1
+
+
+async def test_a_dead_letter_waits_for_its_queue(stall: Stall, link: Broker) -> None:
+    await stall.raw.channel.queue_delete(WORK.dead)
+    await stall.open()
+    await stall.send(sell().but(body=b"no json"))
+    await stall.settled(1)
+    assert stall.waiting() == 1
+
+    await declare(link, TOPOLOGY, deadline=WAIT)
+
+    assert (await stall.dead_letter()).headers["carnet-reason"] == "invalid_body"
+    await until(lambda: stall.waiting() == 0)
+
+
+async def test_a_bug_of_our_own_loses_no_message(stall: Stall) -> None:
+    calls = 0
+
+    def clock_that_fails_once() -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError
+        return time.time()
+
+    await stall.open(clock=clock_that_fails_once)
+
+    await stall.send(sell("tea"))
+
+    await stall.settled(1)
+    assert await stall.sales() == ["tea"]
 
 
 async def test_commands_are_handled_side_by_side_up_to_the_limit(any_stall: Stall) -> None:

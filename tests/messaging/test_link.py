@@ -49,6 +49,21 @@ async def test_something_else_at_the_address_is_said() -> None:
             await Link(f"amqp://127.0.0.1:{port}", name="test").start(1)
 
 
+async def test_a_broker_of_another_protocol_is_said() -> None:
+    """What RabbitMQ answers to a version that it does not speak (AMQP 0-9-1 §4.2.2)."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"AMQP\x00\x01\x00\x00")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(BrokerUnreachableError, match=f"127.0.0.1:{port}"):
+            await Link(f"amqp://127.0.0.1:{port}", name="test").start(1)
+
+
 async def test_somebody_who_says_nothing_is_given_up_in_time() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -86,6 +86,20 @@ async def test_events_wait_for_the_broker(stall: Stall, wire: Wire) -> None:
     await _empty(stall)
 
 
+async def test_what_was_committed_before_the_stop_is_published_by_it(any_stall: Stall) -> None:
+    """A drained service leaves no event to its next start."""
+    heard = await any_stall.raw.listen("carnet.events", "market.*")
+    await _store(any_stall, *_ids(3))
+    any_stall.shutdown.set()
+
+    async with asyncio.timeout(WAIT):
+        await any_stall.relay.run(any_stall.shutdown)
+
+    bodies = [(await any_stall.raw.next(heard)).body for _ in range(3)]
+    assert bodies == [Sold(what=message_id).to_body() for message_id in _ids(3)]
+    assert not await any_stall.rows(TABLES.outbox)
+
+
 async def test_two_relays_publish_each_event_under_its_one_id(any_stall: Stall) -> None:
     stall = any_stall
     heard = await stall.raw.listen("carnet.events", "market.*")
