@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
     generate_private_key as generate_rsa_key,
 )
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import Algorithm as JwtAlgorithm
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
@@ -102,6 +103,10 @@ class VerificationKey:
     def to_jwk(self) -> dict[str, Any]:
         """The public JWK with `kid`, `alg` and `use`, ready for a key set."""
         return {**self.jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+    def to_pem(self) -> bytes:
+        """The public key in PEM (RFC 7468 §13), for those who read no JWK."""
+        return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -32,6 +32,14 @@ def test_a_key_is_the_same_as_jwk_and_as_pem(tmp_path: Path, algorithm: Algorith
     assert read_verification_key(jwk) == read_verification_key(pem) == key.public
 
 
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])
+def test_a_key_written_as_pem_reads_as_the_same(tmp_path: Path, algorithm: Algorithm) -> None:
+    key = SigningKey.generate(algorithm).public
+    (tmp_path / "key.pem").write_bytes(key.to_pem())
+
+    assert read_verification_key(tmp_path / "key.pem") == key
+
+
 def test_a_recipients_key_is_the_same_as_jwk_and_as_pem(tmp_path: Path) -> None:
     key = DecryptionKey.generate()
     jwk, pem = tmp_path / "key.jwk", tmp_path / "key.pem"
