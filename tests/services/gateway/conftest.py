@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -32,7 +32,7 @@ async def stack(brokers: Brokers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 class OpenStack(Protocol):
-    async def __call__(self, *client_ids: str, **gateway_settings: object) -> Stack: ...
+    async def __call__(self, *client_ids: str, **settings: Any) -> Stack: ...
 
 
 @pytest_asyncio.fixture
@@ -43,9 +43,9 @@ async def own_stack(stack_broker: VhostBroker, tmp_path: Path) -> AsyncIterator[
     """
     async with AsyncExitStack() as opened:
 
-        async def open_it(*client_ids: str, **gateway_settings: object) -> Stack:
+        async def open_it(*client_ids: str, **settings: Any) -> Stack:
             return await opened.enter_async_context(
-                open_stack(tmp_path, stack_broker.url, *client_ids, **gateway_settings)
+                open_stack(tmp_path, stack_broker.url, *client_ids, **settings)
             )
 
         yield open_it
@@ -56,9 +56,9 @@ async def bare_stack(amqp_url: str, tmp_path: Path) -> AsyncIterator[OpenStack]:
     """Likewise, on a broker with nothing but what the services declare themselves."""
     async with AsyncExitStack() as opened:
 
-        async def open_it(*client_ids: str, **gateway_settings: object) -> Stack:
+        async def open_it(*client_ids: str, **settings: Any) -> Stack:
             return await opened.enter_async_context(
-                open_stack(tmp_path, lambda _: amqp_url, *client_ids, **gateway_settings)
+                open_stack(tmp_path, lambda _: amqp_url, *client_ids, **settings)
             )
 
         yield open_it

@@ -28,8 +28,15 @@ async def test_the_metadata_names_what_there_is(stack: Stack, http: httpx.AsyncC
     assert metadata["issuer"] == stack.url
     assert metadata["grant_types_supported"] == ["refresh_token", "client_credentials"]
     assert metadata["token_endpoint_auth_methods_supported"] == ["none", "private_key_jwt"]
+    assert metadata["revocation_endpoint_auth_methods_supported"] == ["none", "private_key_jwt"]
+    assert metadata["introspection_endpoint_auth_methods_supported"] == [
+        "private_key_jwt",
+        "Bearer",
+    ]
+    assert "tokens:introspect" in metadata["scopes_supported"]
     assert (await http.get(metadata["jwks_uri"])).status_code == 200
-    assert (await http.post(metadata["token_endpoint"])).status_code == 400
+    for endpoint in ("token", "revocation", "introspection"):
+        assert (await http.post(metadata[f"{endpoint}_endpoint"])).json().keys() >= {"error"}
 
 
 async def test_it_is_alive_and_ready(http: httpx.AsyncClient) -> None:

@@ -113,6 +113,39 @@ async def test_a_client_that_is_not_who_it_says_is_refused(
     assert_refused(answer, 401, "invalid_client")
 
 
+@pytest.mark.parametrize("named", ["issuer", "token_endpoint"])
+async def test_an_assertion_may_be_made_out_to_what_the_metadata_names(
+    stack: Stack, http: httpx.AsyncClient, named: str
+) -> None:
+    """As OAuth clients do, who know nothing but the metadata (RFC 7523 §3)."""
+    metadata = (await http.get("/.well-known/oauth-authorization-server")).json()
+
+    answer = await ask(
+        http,
+        grant_type="client_credentials",
+        client_assertion_type=ASSERTION,
+        client_assertion=assertion(stack, audience=metadata[named]),
+    )
+
+    assert answer.status_code == 200
+
+
+async def test_an_assertion_to_a_host_that_the_client_made_up_is_refused(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    answer = await http.post(
+        "/oauth/token",
+        data={
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION,
+            "client_assertion": assertion(stack, audience="http://evil.example/oauth/token"),
+        },
+        headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"},
+    )
+
+    assert_refused(answer, 401, "invalid_client")
+
+
 async def test_an_assertion_is_used_once(stack: Stack, http: httpx.AsyncClient) -> None:
     once = assertion(stack)
     grant = {
@@ -153,6 +186,20 @@ async def test_a_client_asks_for_nothing_that_it_is_not_given(
         ({"grant_type": "refresh_token", "refresh_token": "x" * 501}, 400, "invalid_request"),
         (
             {"grant_type": "refresh_token", "refresh_token": "x", "client_secret": "y"},
+            401,
+            "invalid_client",
+        ),
+        (
+            {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "reports"},
+            401,
+            "invalid_client",
+        ),
+        (
+            {
+                "grant_type": "client_credentials",
+                "client_assertion": "x",
+                "client_assertion_type": "another",
+            },
             401,
             "invalid_client",
         ),
@@ -208,6 +255,21 @@ async def test_credentials_in_the_header_are_answered_with_their_own_scheme(
 
     assert_refused(answer, 401, "invalid_client")
     assert answer.headers["www-authenticate"] == 'Basic realm="carnet"'
+
+
+@pytest.mark.parametrize("secret", ["refresh_token", "client_assertion", "client_secret"])
+async def test_a_secret_in_the_address_is_refused(http: httpx.AsyncClient, secret: str) -> None:
+    answer = await http.post(
+        "/oauth/token", params={secret: "x"}, data={"grant_type": "refresh_token"}
+    )
+
+    assert_refused(answer, 400, "invalid_request")
+
+
+async def test_a_form_without_end_is_an_invalid_request(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/oauth/token", data={f"p{number}": "x" for number in range(1001)})
+
+    assert_refused(answer, 400, "invalid_request")
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", ""])

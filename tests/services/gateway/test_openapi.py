@@ -11,6 +11,7 @@ import pytest_asyncio
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.contracts.scopes import TOKENS_INTROSPECT
 from services.contracts.topology import GATEWAY
 from tests.services.gateway.stack import PASSWORD, TEA, Stack, User, sign_in
 
@@ -34,6 +35,7 @@ class Case:
     order_id: str = ID
     scoped: bool = True
     anonymous: bool = False
+    operator: bool = False
 
     def __str__(self) -> str:
         return f"{self.operation}-{self.status}"
@@ -59,6 +61,15 @@ CASES = [
     Case("token", 400, {"data": {"grant_type": "password"}}, anonymous=True),
     Case("token", 401, {"data": {"grant_type": "client_credentials"}}, anonymous=True),
     Case("token", 413, {"content": b"x" * 70_000}, anonymous=True),
+    Case("revoke", 200, {"data": {"token": "unknown"}}, anonymous=True),
+    Case("revoke", 400, {"data": {}}, anonymous=True),
+    Case("revoke", 401, {"data": {"token": "x", "client_secret": "y"}}, anonymous=True),
+    Case("revoke", 413, {"content": b"x" * 70_000}, anonymous=True),
+    Case("introspect", 200, {"data": {"token": "unknown"}}, operator=True),
+    Case("introspect", 400, {"data": {}}, operator=True),
+    Case("introspect", 401, {"data": {"token": "unknown"}}, anonymous=True),
+    Case("introspect", 403, {"data": {"token": "unknown"}}),
+    Case("introspect", 413, {"content": b"x" * 70_000}, operator=True),
     Case("placeOrder", 202, {"json": TEA}),
     Case("placeOrder", 400, BROKEN),
     Case("placeOrder", 401, {"json": TEA}, anonymous=True),
@@ -132,7 +143,10 @@ async def test_what_needs_a_token_says_so(document: dict[str, Any]) -> None:
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
     for _, path, operation in operations(document):
-        assert ("security" in operation) == ("token_in_query" in str(operation["responses"])), path
+        needs_token = "token_in_query" in str(operation["responses"])
+        is_optional = {} in operation.get("security", [])
+        assert ("security" in operation) == (needs_token or is_optional), path
+        assert is_optional == (path == "/oauth/introspect")
         for requirement in operation.get("security", []):
             for scopes in requirement.values():
                 assert set(scopes) <= flow["scopes"].keys()
@@ -160,10 +174,12 @@ async def test_the_routes_answer_as_documented(
     if not case.order_id:
         await anyone.order(order_id)
     if not case.scoped:
-        anyone.http.headers.update(without_scopes(stack, anyone))
+        anyone.http.headers.update(with_scopes(stack, anyone, frozenset()))
 
     if case.operation == "signOut":
         await sign_in(anyone.http, anyone.name)  # a session that nobody else has
+    if case.operator:
+        anyone.http.headers.update(with_scopes(stack, anyone, frozenset({TOKENS_INTROSPECT})))
     if case.anonymous:
         del anyone.http.headers["Authorization"]
 
@@ -192,12 +208,12 @@ async def test_no_answer_is_documented_that_is_not_given(document: dict[str, Any
     assert documented - ELSEWHERE == {(case.operation, str(case.status)) for case in CASES}
 
 
-def without_scopes(stack: Stack, user: User) -> dict[str, str]:
+def with_scopes(stack: Stack, user: User, scopes: frozenset[str]) -> dict[str, str]:
     token = stack.issuer.access_token(
         subject=user.sub,
         audience=GATEWAY,
         client_id=user.claims.client_id,
-        scopes=frozenset(),
+        scopes=scopes,
         session=user.claims.sid,
         epoch=user.claims.epoch,
         auth_time=None,

@@ -121,6 +121,7 @@ SETTINGS = {
     "trust_root": "trust-root.json",
     "key_set": "key-set.jwt",
     "keys": "keys",
+    "trust_state": "trust",
     "database_url": "sqlite+aiosqlite:///gateway.db",
     "port": 8080,
 }
@@ -135,7 +136,29 @@ def test_origins_are_named_one_by_one(origins: str) -> None:
         GatewaySettings.model_validate({**SETTINGS, "cors_origins": origins})
 
 
-@pytest.mark.parametrize("url", ["carnet.example", "ftp://x", "https://x/", "https://x?y"])
+@pytest.mark.parametrize("proxies", ["*", "10.0.0.1/8", "10.0.0.0/33", "proxy.example", "10.0"])
+def test_trusted_proxies_are_networks(proxies: str) -> None:
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        GatewaySettings.model_validate({**SETTINGS, "trusted_proxies": proxies})
+
+
+def test_trusted_proxies_are_none_by_default_and_may_be_many() -> None:
+    none = GatewaySettings.model_validate(SETTINGS)
+    some = GatewaySettings.model_validate(
+        {**SETTINGS, "trusted_proxies": "10.0.0.7, 10.1.0.0/16,2001:db8::/32"}
+    )
+
+    assert none.options().trusted_proxies == ()
+    assert [str(network) for network in some.options().trusted_proxies] == [
+        "10.0.0.7/32",
+        "10.1.0.0/16",
+        "2001:db8::/32",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["carnet.example", "ftp://x", "https://x/", "https://x?y", f"https://{'x' * 200}"]
+)
 def test_a_public_url_is_scheme_and_host(url: str) -> None:
     with pytest.raises(ValidationError):
         GatewaySettings.model_validate({**SETTINGS, "public_url": url})

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from tests.services.gateway.stack import PASSWORD, TEA, Stack, User, sign_in
+from tests.services.gateway.conftest import OpenStack
+from tests.services.gateway.stack import PASSWORD, PATIENCE, TEA, Stack, User, sign_in
 
 
 async def test_a_new_user_registers_and_signs_in(http: httpx.AsyncClient) -> None:
@@ -84,6 +85,45 @@ async def test_signing_out_ends_one_session_and_no_other(stack: Stack, ada: User
         await ada.http.delete("/v1/sessions/current")
 
         assert (await other.place()).status_code == 202
+
+
+def from_there(address: str) -> dict[str, str]:
+    return {"X-Forwarded-For": address}
+
+
+async def test_the_user_service_learns_where_a_request_comes_from(own_stack: OpenStack) -> None:
+    """So that whoever fails too often, or registers too often, is told from the others."""
+    stack = await own_stack(
+        trusted_proxies="127.0.0.0/8", user_settings={"registrations_per_origin": 1}
+    )
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE) as http:
+        answers = [
+            await http.post(
+                "/v1/users",
+                json={"name": f"user-{number}", "password": PASSWORD},
+                headers=from_there(address),
+            )
+            for number, address in enumerate(["203.0.113.9", "203.0.113.9", "203.0.113.10"])
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 429, 201]
+    assert answers[1].json()["code"] == "too_many_attempts"
+    assert answers[1].headers["retry-after"]
+
+
+async def test_nobody_is_believed_about_it_by_default(own_stack: OpenStack) -> None:
+    stack = await own_stack(user_settings={"registrations_per_origin": 1})
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE) as http:
+        answers = [
+            await http.post(
+                "/v1/users",
+                json={"name": f"user-{number}", "password": PASSWORD},
+                headers=from_there(f"203.0.113.{number}"),
+            )
+            for number in (1, 2)
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 429]
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/sessions", "/v1/orders"])
