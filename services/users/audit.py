@@ -3,7 +3,7 @@
 Every entry is written in the transaction of what it records, and carries the hash of the entry
 before it in its chain, so that a change or a removal shows. There are several chains, and a
 transaction takes one that is free: with one alone, all that the issuer does would wait in a
-single queue (docs/decisions/0004-audit-chains.md). No entry holds a token or a password.
+single queue (docs/decisions/0007-audit-chains.md). No entry holds a token or a password.
 """
 
 import hashlib

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from services.users.acts import Act, Acts, Asker
 from services.users.assembly import Register as Parts
 from services.users.assembly import make_handlers, open_register
 from services.users.attempts import Limits
-from services.users.audit import What
+from services.users.audit import What, export
 from services.users.handlers import Handlers
 from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
@@ -134,6 +135,11 @@ class Users:
         """A transaction of our own."""
         async with Acts(self.database, self.clock).of(self.operator, What.ENABLE) as act:
             yield act
+
+    async def log(self) -> list[dict[str, Any]]:
+        """The audit log."""
+        async with self.database.session() as work:
+            return [entry async for entry in export(work)]
 
     def with_trust(self, trust: FixedTrust) -> None:
         """Go on under another statement."""
