@@ -4,6 +4,7 @@ import asyncio
 from typing import Self
 
 from messaging.link import Link
+from messaging.login import TokenSource
 
 
 class Broker:
@@ -27,16 +28,20 @@ class Broker:
     def connected(self) -> bool:
         return self.publishing.connected and self.consuming.connected
 
-    async def start(self, deadline: float) -> Self:
+    async def start(self, deadline: float, *, tokens: TokenSource | None = None) -> Self:
         """Connect within `deadline` seconds, and stay connected until `close`.
+
+        tokens: what to log in with, renewed for as long as the connections last; without, it
+            is the name and password of the URL.
 
         Raises:
             BrokerUnreachableError: nobody answers in that time.
+            BrokerTokenError: nobody gives us a token in that time.
             BrokerLoginError, VirtualHostError: refused.
         """
         links = (self.publishing, self.consuming)
         results = await asyncio.gather(
-            *(link.start(deadline) for link in links), return_exceptions=True
+            *(link.start(deadline, tokens=tokens) for link in links), return_exceptions=True
         )
         for error in results:
             if isinstance(error, BaseException):

@@ -3,9 +3,10 @@
     MessagingError
     ├── BrokerError                  the broker, or the way to it
     │   ├── BrokerUnavailableError   no connection now; the supervisor is at it, try again later
-    │   │   └── BrokerUnreachableError  nobody answers at the address
+    │   │   ├── BrokerUnreachableError  nobody answers at the address
+    │   │   └── BrokerTokenError     nobody gives us a token to log in with now
     │   ├── BrokerUrlError           the URL cannot be one
-    │   ├── BrokerLoginError         refused by the broker: name, password
+    │   ├── BrokerLoginError         refused by the broker: name, password, token
     │   └── VirtualHostError         refused by the broker: virtual host
     ├── TopologyError                the broker's objects are not what we need
     │   ├── TopologyMismatchError    it exists, with other arguments
@@ -54,6 +55,12 @@ class BrokerUnreachableError(BrokerUnavailableError):
     code = "broker_unreachable"
 
 
+class BrokerTokenError(BrokerUnavailableError):
+    """There is no token to log in with now; another try may get one."""
+
+    code = "broker_token"
+
+
 class BrokerUrlError(BrokerError):
     """The URL is not one of a broker."""
 
@@ -61,7 +68,7 @@ class BrokerUrlError(BrokerError):
 
 
 class BrokerLoginError(BrokerError):
-    """The broker refuses the name or the password."""
+    """The broker refuses the name, the password or the token; or we may have no token."""
 
     code = "broker_login"
 

@@ -23,12 +23,14 @@ from yarl import URL
 from messaging.errors import (
     BrokerError,
     BrokerLoginError,
+    BrokerTokenError,
     BrokerUnavailableError,
     BrokerUnreachableError,
     BrokerUrlError,
     VirtualHostError,
 )
 from messaging.frame_guard import GuardedTransport
+from messaging.login import TokenLogin, TokenSource
 from messaging.pause import Backoff
 
 ATTEMPT: Final = 10.0
@@ -52,19 +54,24 @@ class Link:
         self._connection: aio_pika.Connection | None = None
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
+        self._login: TokenLogin | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
         return self._up.is_set()
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: float, *, tokens: TokenSource | None = None) -> None:
         """Connect for the first time, within `deadline` seconds.
+
+        tokens: what to log in with, from now on, in the place of the URL's password.
 
         Raises:
             BrokerUnreachableError: nobody answered in that time, though tried again.
+            BrokerTokenError: likewise, but it was a token that we asked for.
             BrokerLoginError, VirtualHostError: another try would not help.
         """
+        self._login = None if tokens is None else TokenLogin(tokens, name=self._name)
         end = asyncio.get_running_loop().time() + deadline
         backoff = Backoff()
         while True:
@@ -72,7 +79,7 @@ class Link:
             try:
                 await self._connect(min(left, ATTEMPT))
                 break
-            except BrokerUnreachableError:
+            except (BrokerUnreachableError, BrokerTokenError):
                 wait = backoff.next_wait()
                 if wait >= end - asyncio.get_running_loop().time():
                     raise
@@ -105,12 +112,18 @@ class Link:
                 return channel
 
     async def _connect(self, deadline: float) -> None:
-        connection = _GuardedConnection(self._url, self._name)
+        end = asyncio.get_running_loop().time() + deadline
+        url = self._url
+        if self._login is not None:
+            # The login's name stands in the token; AMQP wants one beside it.
+            url = url.with_user(url.user or "token")
+            url = url.with_password(await self._login.password(deadline))
+        connection = _GuardedConnection(url, self._name)
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
-            with _connect_faults(self._url):
-                await connection.connect(timeout=deadline)
+            with _connect_faults(url, token=self._login is not None):
+                await connection.connect(timeout=end - asyncio.get_running_loop().time())
         except BaseException:
             await connection.close()
             raise
@@ -123,7 +136,7 @@ class Link:
         """Connect again whenever the connection is lost, until cancelled by `close`."""
         backoff = Backoff()
         while True:
-            await self._lost.wait()
+            await self._until_lost()
             if self._up.is_set():
                 self._up.clear()
                 log.warning("broker_lost", link=self._name, broker=_address(self._url))
@@ -134,6 +147,25 @@ class Link:
                 backoff.reset()
             except BrokerError as error:
                 log.warning("broker_connect_failed", link=self._name, detail=error.detail)
+
+    async def _until_lost(self) -> None:
+        """Return when the connection is lost, or its login has expired."""
+        ends: list[asyncio.Task[object]] = [asyncio.create_task(self._lost.wait())]
+        if self._login is not None and self._up.is_set():
+            ends.append(asyncio.create_task(self._login.keep(self._update_secret)))
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+        self._lost.set()
+
+    async def _update_secret(self, token: str) -> None:
+        with broker_faults():
+            if self._connection is None:
+                raise BrokerUnavailableError("the connection was closed")
+            await self._connection.update_secret(token, reason="renewed in time")
 
     async def _discard(self) -> None:
         """Let go of a connection, so that the library leaves no task behind for it."""
@@ -199,14 +231,17 @@ def _address(url: URL) -> str:
 
 
 @contextmanager
-def _connect_faults(url: URL) -> Iterator[None]:
-    """One clear line for each way in which connecting fails. Never names the password."""
+def _connect_faults(url: URL, *, token: bool) -> Iterator[None]:
+    """One clear line for each way in which connecting fails. Never names the password.
+
+    token: whether it is a token.
+    """
     try:
         yield
     except ProbableAuthenticationError as error:
+        reason = "it does not take the token" if token else "wrong name or password"
         raise BrokerLoginError(
-            f"the broker at {_address(url)} refuses the login of {url.user!r}:"
-            " wrong name or password"
+            f"the broker at {_address(url)} refuses the login of {url.user!r}: {reason}"
         ) from error
     except InvalidFrameError as error:
         if "Connection.Close" not in str(error):
