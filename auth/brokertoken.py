@@ -19,6 +19,9 @@ MAX_BROKER_LIFE: Final = 15 * 60
 """Seconds. A token is renewed on the open connection, so this is also how long a login outlives
 the client's withdrawal from the key set statement."""
 
+MAX_SCOPES: Final = 2048
+"""Characters. RabbitMQ 3.10 reads no more than 4,096 bytes of a login, with all that is about it."""
+
 _SCOPES: Final = r"^[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*$"
 
 
@@ -31,7 +34,7 @@ class BrokerClaims(Claims):
     iat: NumericDate
     exp: NumericDate
     jti: TokenId
-    scope: Annotated[str, Field(max_length=4096, pattern=_SCOPES)]
+    scope: Annotated[str, Field(max_length=MAX_SCOPES, pattern=_SCOPES)]
 
 
 def sign_broker_token(

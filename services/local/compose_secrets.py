@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from auth.errors import AuthError
+from services.contracts.rights import RIGHTS
 from services.errors import StartError
 from services.local.definitions import stack_definitions
 from services.local.errors import StateUnusableError
 from services.local.logins import OPERATOR, Login
 from services.local.ports import LOOPBACK
-from services.local.rights import RIGHTS
 from services.local.service import CLIENTS
 from services.local.trust import make_local_trust
 

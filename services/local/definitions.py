@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from messaging.topology import Topology
+from services.contracts.rights import RIGHTS, TOPIC_EXCHANGES, Pattern, Rights, own_queues
 from services.contracts.topology import TOPOLOGY
 from services.local.logins import OPERATOR, Login
-from services.local.rights import RIGHTS, TOPIC_EXCHANGES, Pattern, Rights, own_queues
 
 Entry = dict[str, Any]
 EVERYTHING = ".*"

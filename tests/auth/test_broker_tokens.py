@@ -57,10 +57,15 @@ def test_no_two_are_alike() -> None:
     assert broker_token() != broker_token()
 
 
-@pytest.mark.parametrize("scopes", [(), ("",), ("a b",), ("a", ""), ('a"b',), ("x" * 4097,)])
+@pytest.mark.parametrize("scopes", [(), ("",), ("a b",), ("a", ""), ('a"b',), ("x" * 2049,)])
 def test_scopes_that_would_read_as_others_are_not_signed(scopes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="scope"):
         broker_token(scopes=scopes)
+
+
+def test_the_longest_one_fits_into_a_login() -> None:
+    """Before frame sizes are agreed on, RabbitMQ 3.10 takes 4,096 bytes; our share is 3,300."""
+    assert len(broker_token(scopes=("x" * 2048,))) < 3300
 
 
 def test_it_is_no_access_token() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from services.local.definitions import generate_logins, stack_definitions
 from services.local.logins import password_hash
-from services.local.rights import NOTHING, RIGHTS, TOPIC_EXCHANGES, Pattern
+from services.contracts.rights import NOTHING, RIGHTS, TOPIC_EXCHANGES, Pattern
 
 
 def test_a_password_hash_is_the_one_that_rabbitmq_computes() -> None:

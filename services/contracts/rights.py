@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 from messaging.topology import COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC, TRUST, Exchange
 from services.contracts.topology import (
@@ -37,8 +38,15 @@ class Pattern:
     exactly: tuple[str, ...] = ()
     beginning: tuple[str, ...] = ()
 
+    def wildcards(self) -> tuple[str, ...]:
+        """As RabbitMQ's OAuth 2 plugin wants them: `*` stands for any text, `%` is an escape."""
+        return (
+            *(quote(name, safe="") for name in self.exactly),
+            *(f"{quote(prefix, safe='')}*" for prefix in self.beginning),
+        )
+
     def regex(self) -> str:
-        """As RabbitMQ wants it, which searches: without anchors a part would do."""
+        """As RabbitMQ's own logins want it, which search: without anchors a part would do."""
         wanted = [
             *(f"{re.escape(name)}$" for name in self.exactly),
             *(re.escape(prefix) for prefix in self.beginning),
