@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,8 +32,9 @@ class Account:
     """A user who has signed in."""
 
     name: str
-    access_token: str
-    refresh_token: str
+    password: str = field(repr=False)
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
 
 
 class ShopClient:
@@ -70,7 +71,7 @@ class ShopClient:
         """
         credentials = {"name": name, "password": password}
         answer = await self._call("POST", "/v1/sessions", expect=201, json=credentials)
-        return Account(name, answer["access_token"], answer["refresh_token"])
+        return Account(name, password, answer["access_token"], answer["refresh_token"])
 
     async def place(
         self, account: Account, lines: list[dict[str, Any]], *, key: str | None = None
