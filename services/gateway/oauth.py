@@ -46,6 +46,13 @@ _MAX_LENGTHS: Final = {
 _SECRETS: Final = frozenset(
     {"token", "access_token", "refresh_token", "client_assertion", "client_secret"}
 )
+_PARAMETERS: Final = _SECRETS | {
+    "grant_type",
+    "scope",
+    "token_type_hint",
+    "client_id",
+    "client_assertion_type",
+}
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -127,7 +134,7 @@ def body_of(
 
 @dataclass(frozen=True, slots=True)
 class OAuthForm:
-    """The parameters of a request; empty ones count as omitted (RFC 6749 §3.2)."""
+    """The parameters of a request: neither the empty nor the unknown ones (RFC 6749 §3.2)."""
 
     fields: Mapping[str, str]
 
@@ -145,6 +152,8 @@ class OAuthForm:
             raise OAuthError("invalid_request", f"send the parameters as {FORM}")
         fields: dict[str, str] = {}
         for name, value in (await _form(request)).multi_items():
+            if name not in _PARAMETERS:
+                continue
             if not isinstance(value, str) or name in fields:
                 raise OAuthError("invalid_request", "a parameter is there more than once")
             if len(value) > _MAX_LENGTHS.get(name, len(value)):

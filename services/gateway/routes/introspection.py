@@ -26,7 +26,7 @@ from services.gateway.routes.revocation import HINTS
 
 _BODY: Final = body_of(
     {
-        "token": {"type": "string"},
+        "token": {"type": "string", "minLength": 1},
         "token_type_hint": {"type": "string", "maxLength": 100, "examples": list(HINTS)},
     },
     required=["token"],

@@ -22,7 +22,7 @@ HINTS: Final = ("access_token", "refresh_token")
 
 _BODY: Final = body_of(
     {
-        "token": {"type": "string"},
+        "token": {"type": "string", "minLength": 1},
         "token_type_hint": {"type": "string", "maxLength": 100, "examples": list(HINTS)},
     },
     required=["token"],

@@ -266,6 +266,18 @@ async def test_a_secret_in_the_address_is_refused(http: httpx.AsyncClient, secre
     assert_refused(answer, 400, "invalid_request")
 
 
+async def test_a_parameter_that_nobody_knows_is_ignored(ada: User) -> None:
+    """RFC 6749 §3.2: it "MUST ignore unrecognized request parameters"."""
+    answer = await ask(
+        ada.http,
+        grant_type="refresh_token",
+        refresh_token=ada.tokens["refresh_token"],
+        resource=["https://one.example", "https://another.example"],
+    )
+
+    assert answer.status_code == 200
+
+
 async def test_a_form_without_end_is_an_invalid_request(http: httpx.AsyncClient) -> None:
     answer = await http.post("/oauth/token", data={f"p{number}": "x" for number in range(1001)})
 
