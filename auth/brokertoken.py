@@ -20,7 +20,7 @@ MAX_BROKER_LIFE: Final = 15 * 60
 the client's withdrawal from the key set statement."""
 
 MAX_SCOPES: Final = 2048
-"""Characters. RabbitMQ 3.10 reads no more than 4,096 bytes of a login, with all that is about it."""
+"""Characters. RabbitMQ 3.10 reads 4,096 bytes of a login, with all that is about the token."""
 
 _SCOPES: Final = r"^[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*$"
 

@@ -25,6 +25,11 @@ class Broker:
         self.consuming = Link(url, name=f"{name} consuming")
 
     @property
+    def vhost(self) -> str:
+        """The virtual host of both connections."""
+        return self.publishing.vhost
+
+    @property
     def connected(self) -> bool:
         return self.publishing.connected and self.consuming.connected
 

@@ -58,6 +58,11 @@ class Link:
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
+    def vhost(self) -> str:
+        """The virtual host, as the client library reads it from the URL."""
+        return self._url.path[1:].replace("%2F", "/") or "/"
+
+    @property
     def connected(self) -> bool:
         return self._up.is_set()
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import uvicorn
@@ -92,10 +92,14 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def health_app(checks: Mapping[str, Callable[[], bool]]) -> Starlette:
+def health_app(
+    checks: Mapping[str, Callable[[], bool]], *, routes: Sequence[Route] = ()
+) -> Starlette:
     """`/health/live`: the process turns. `/health/ready`: each check holds, now.
 
     Ready answers 200 or 503, with every check's name and verdict.
+
+    routes: what else there is to be asked by other services.
     """
 
     async def live(_request: Request) -> JSONResponse:
@@ -109,4 +113,5 @@ def health_app(checks: Mapping[str, Callable[[], bool]]) -> Starlette:
             status_code=200 if holds else 503,
         )
 
-    return Starlette(routes=[Route("/health/live", live), Route("/health/ready", ready)])
+    health = [Route("/health/live", live), Route("/health/ready", ready)]
+    return Starlette(routes=[*health, *routes])

@@ -11,6 +11,7 @@ _LIBRARIES: Final = {
     "aio_pika": logging.CRITICAL,  # what these two meet, `messaging` reports once, and typed
     "aiormq": logging.CRITICAL,
     "alembic": logging.WARNING,
+    "httpx": logging.WARNING,
     "sqlalchemy": logging.WARNING,
     "uvicorn": logging.WARNING,
 }

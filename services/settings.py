@@ -60,6 +60,19 @@ class ServiceSettings(Settings):
     """What every service needs to know."""
 
     amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
+    broker_login: Literal["password", "token"] = Field(
+        default="password", description="Whether the URL's password logs in, or the issuer's tokens"
+    )
+    broker_token_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Where the user service gives tokens for the broker: http(s)://…/oauth/token",
+    )
+    broker_resource: str = Field(
+        default="carnet-broker",
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        description="The broker's name in these tokens: its auth_oauth2.resource_server_id",
+    )
     trust_root: Path = Field(description="File with the trust root's public JWKs")
     key_set: Path = Field(description="File with the key set statement")
     trust_state: Path = Field(

@@ -16,6 +16,7 @@ from messaging.publisher import Publisher
 from messaging.rpc import RpcClient
 from messaging.topology import declare
 from messaging.trust import LiveTrust
+from services.broker_login import broker_tokens
 from services.contracts.topology import GATEWAY, GATEWAY_TOPOLOGY, USER_SERVICE
 from services.contracts.users import Exchange, Exchanged
 from services.gateway.app import create_app
@@ -49,7 +50,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
     try:
-        await broker.start(settings.start_deadline)
+        await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
         async with assemble(
             identity=identity,
             trust=trust,

@@ -14,6 +14,7 @@ from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
 from messaging.rpc import RpcClient, RpcParts
 from messaging.topology import declare
+from services.broker_login import broker_tokens
 from services.contracts.topology import ORDER_SERVICE, ORDERS_TOPOLOGY
 from services.http import HttpServer, health_app
 from services.identity import load_identity
@@ -57,7 +58,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         drain=settings.shutdown_deadline,
     )
     try:
-        await broker.start(settings.start_deadline)
+        await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
         await declare(broker, ORDERS_TOPOLOGY, deadline=settings.start_deadline)
         publisher = Publisher(broker, client_id=ORDER_SERVICE)
         relay = OutboxRelay(

@@ -19,6 +19,8 @@ from services.runtime import run_service
 from services.users.app import user_service
 from services.users.assembly import make_handlers, open_register
 from services.users.attempts import Limits
+from services.users.broker_tokens import BrokerTokens
+from services.users.handlers import Handlers
 from services.users.heralding import Heralding
 from services.users.keyfolder import KeyFolder
 from services.users.leadership import leadership
@@ -29,6 +31,7 @@ from services.users.sessions import SessionLife
 from services.users.settings import UserSettings
 from services.users.signing import IssuerKeys
 from services.users.store import MIGRATIONS
+from services.users.token_endpoint import token_route
 from services.users.trust import IssuerTrust
 
 CONCURRENCY: Final = 100
@@ -83,6 +86,7 @@ async def _serve(
     handlers = make_handlers(register, trust, keys)
     service = user_service(handlers)
     broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE)
+    tokens = _broker_tokens(settings, handlers, broker)
     publisher = Publisher(broker, client_id=USER_SERVICE)
     heralding = Heralding(
         statements=handlers.statements,
@@ -97,7 +101,8 @@ async def _serve(
                 "requests": lambda: service.ready,
                 "signing": lambda: keys.ready,
                 "feed": lambda: heralding.ready,
-            }
+            },
+            routes=[] if tokens is None else [token_route(tokens)],
         ),
         host=settings.host,
         port=settings.port,
@@ -111,7 +116,9 @@ async def _serve(
         handlers.assertions.prune,
     ]
     try:
-        await broker.start(settings.start_deadline)
+        # First, since others need tokens to get onto the broker as well.
+        await health.start()
+        await broker.start(settings.start_deadline, tokens=None if tokens is None else tokens.own)
         await declare(broker, USERS_TOPOLOGY, deadline=settings.start_deadline)
         parts = RpcParts(
             broker=broker,
@@ -124,7 +131,6 @@ async def _serve(
             concurrency=CONCURRENCY,
             drain=settings.shutdown_deadline,
         )
-        await health.start()
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as running:
             running.create_task(trust.run(drained), name="key set")
@@ -137,6 +143,22 @@ async def _serve(
     finally:
         await health.stop()
         await broker.close(settings.shutdown_deadline)
+
+
+def _broker_tokens(
+    settings: UserSettings, handlers: Handlers, broker: Broker
+) -> BrokerTokens | None:
+    if settings.broker_login == "password":
+        return None
+    return BrokerTokens(
+        trust=handlers.trust,
+        keys=handlers.keys,
+        acts=handlers.acts,
+        assertions=handlers.assertions,
+        resource=settings.broker_resource,
+        vhost=broker.vhost,
+        clock=handlers.clock,
+    )
 
 
 def main() -> NoReturn:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import delete
 
-from auth.assertion import verify_assertion
+from auth.assertion import AssertionClaims, verify_assertion
 from auth.claims import LEEWAY, service_subject
-from auth.errors import RefusalError
+from auth.errors import Code, RefusalError
 from auth.trust import TrustSource
 from messaging.database import Database
 from messaging.rpc import Refused
@@ -31,15 +31,34 @@ class Assertions:
             Refused: `invalid_client`.
             TrustUnavailableError: nothing can be judged now.
         """
+        return await self._spend(act, self._verify(act, unverified_assertion, audiences))
+
+    async def spend_for(self, act: Act, unverified_assertion: str, *, audience: str) -> str:
+        """As `spend`, where the assertion is made out to `audience` and not to the issuer.
+
+        Raises:
+            Refused, TrustUnavailableError: as `spend`.
+        """
+        claims = self._verify(act, unverified_assertion, {audience})
+        if claims.aud != audience:
+            act.entry.why = Code.WRONG_AUDIENCE
+            raise Refused("invalid_client", f"the assertion is refused: {Code.WRONG_AUDIENCE}")
+        return await self._spend(act, claims)
+
+    def _verify(
+        self, act: Act, unverified_assertion: str, audiences: Collection[str]
+    ) -> AssertionClaims:
         now = self._clock()
         self._trust.require_fresh(now)
         try:
-            claims = verify_assertion(
+            return verify_assertion(
                 unverified_assertion, self._trust.key_set, audiences=audiences, now=now
             )
         except RefusalError as error:
             act.entry.why = error.code
             raise Refused("invalid_client", f"the assertion is refused: {error.code}") from error
+
+    async def _spend(self, act: Act, claims: AssertionClaims) -> str:
         act.entry.who = service_subject(claims.iss)
         if not await insert_new(
             act.work,

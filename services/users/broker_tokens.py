@@ -1,0 +1,116 @@
+"""Tokens for the broker: which of the listed clients may have one, and the user service's own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from auth.brokertoken import MAX_BROKER_LIFE, sign_broker_token
+from auth.errors import TrustUnavailableError
+from auth.trust import TrustSource
+from messaging.errors import BrokerTokenError, DatabaseUnavailableError
+from messaging.login import BrokerToken
+from messaging.rpc import Refused
+from services.contracts.rights import RIGHTS
+from services.contracts.topology import USER_SERVICE
+from services.errors import StartError
+from services.users.acts import Acts, Asker
+from services.users.assertions import Assertions
+from services.users.audit import What
+from services.users.broker_scopes import broker_scopes
+from services.users.signing import IssuerKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A token for the broker. `life`: seconds that are left of it."""
+
+    token: str = field(repr=False)
+    scope: str
+    life: float
+
+    @property
+    def expires_in(self) -> int:
+        """As OAuth 2 has it: whole seconds, and rather one too few."""
+        return int(self.life)
+
+
+class BrokerTokens:
+    def __init__(
+        self,
+        *,
+        trust: TrustSource,
+        keys: IssuerKeys,
+        acts: Acts,
+        assertions: Assertions,
+        resource: str,
+        vhost: str,
+        clock: Callable[[], float],
+        life: int = MAX_BROKER_LIFE,
+    ) -> None:
+        """resource: the broker's name, its `resource_server_id`.   life: seconds.
+
+        Raises:
+            StartError: a service has that name, and its tokens would pass for the broker's.
+        """
+        if resource == trust.key_set.issuer or resource in trust.key_set.clients:
+            raise StartError(
+                f"CARNET_BROKER_RESOURCE: {resource} is the name of a service; the broker, which "
+                "tells tokens apart by that name alone, needs one of its own"
+            )
+        self._trust = trust
+        self._keys = keys
+        self._acts = acts
+        self._assertions = assertions
+        self._resource = resource
+        self._vhost = vhost
+        self._clock = clock
+        self._life = life
+
+    async def own(self) -> BrokerToken:
+        """The user service's own: whom else should it ask?
+
+        Raises:
+            BrokerTokenError: nothing can be signed now.
+        """
+        try:
+            async with self._acts.of(Asker.itself(), What.CLIENT_CREDENTIALS) as act:
+                act.entry.why = f"for {self._resource}"
+                granted = await self._grant(USER_SERVICE)
+        except (TrustUnavailableError, DatabaseUnavailableError) as error:
+            raise BrokerTokenError(f"no token for the broker: {error.detail}") from error
+        return BrokerToken(granted.token, granted.life)
+
+    async def give(self, unverified_assertion: str, *, origin: str | None) -> Granted:
+        """A token for the client that the assertion proves.
+
+        The assertion is made out to the broker, not to us: one that was meant for the gateway's
+        token endpoint, or for any other use of ours, gets nobody onto the broker.
+
+        Raises:
+            Refused: `invalid_client`, or `unauthorized_client`: a client has no place there.
+            TrustUnavailableError, DatabaseUnavailableError: nothing can be judged or signed now.
+        """
+        async with self._acts.of(Asker("unproven"), What.CLIENT_CREDENTIALS, origin=origin) as act:
+            client_id = await self._assertions.spend_for(
+                act, unverified_assertion, audience=self._resource
+            )
+            act.entry.client, act.entry.why = client_id, f"for {self._resource}"
+            if client_id not in RIGHTS:
+                raise Refused("unauthorized_client", "this client has no rights at the broker")
+            return await self._grant(client_id)
+
+    async def _grant(self, client_id: str) -> Granted:
+        key = await self._keys.signing_key()
+        scopes = broker_scopes(
+            client_id, RIGHTS[client_id], resource=self._resource, vhost=self._vhost
+        )
+        now = self._clock()
+        token = sign_broker_token(
+            self._trust.key_set.issuer,
+            key,
+            client_id=client_id,
+            resource=self._resource,
+            scopes=scopes,
+            now=now,
+            life=self._life,
+        )
+        return Granted(token, " ".join(scopes), int(now) + self._life - now)
