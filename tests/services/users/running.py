@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from auth.encryption import DecryptionKey
 from auth.keys import SigningKey
+from auth.keyset import TrustRoot
 from auth.seal import Sealer
 from auth.statement import KeySetDraft
 from auth.trust import FixedTrust
@@ -55,6 +56,10 @@ class Running:
     trust: FixedTrust
     stack: AsyncExitStack
 
+    @property
+    def root(self) -> TrustRoot:
+        return TrustRoot.from_json((self.state / "trust-root.json").read_bytes())
+
     def seal_key(self, client_id: str) -> SigningKey:
         return Keyring(self.state / "keys", None).seal(client_id)
 
@@ -81,15 +86,28 @@ class Running:
 @asynccontextmanager
 async def running(state: Path, amqp_url: str) -> AsyncIterator[Running]:
     """Run the user service as its own `__main__` wires it, until the end of the block."""
+    prepare(state)
+    async with serving(state, amqp_url), opened(state, amqp_url) as service:
+        yield service
+
+
+def prepare(state: Path) -> None:
+    """Keys, a statement, and a folder for the database."""
     make_local_trust(state)
     register_reports(state)
     (state / "data").mkdir()
+
+
+@asynccontextmanager
+async def serving(
+    state: Path, amqp_url: str, database_url: str | None = None
+) -> AsyncIterator[asyncio.Event]:
+    """One replica, which ends with the block, or when the event is set."""
     shutdown = asyncio.Event()
     async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(settings(state, amqp_url), shutdown))
+        tasks.create_task(serve(settings(state, amqp_url, database_url), shutdown))
         try:
-            async with opened(state, amqp_url) as service:
-                yield service
+            yield shutdown
         finally:
             shutdown.set()
 
@@ -102,16 +120,21 @@ async def opened(state: Path, amqp_url: str) -> AsyncIterator[Running]:
         yield Running(state, amqp_url, trust, stack)
 
 
-def settings(state: Path, amqp_url: str) -> UserSettings:
+def settings(state: Path, amqp_url: str, database_url: str | None = None) -> UserSettings:
     return UserSettings(
         amqp_url=SecretStr(amqp_url),
         trust_root=state / "trust-root.json",
         key_set=state / "key-set.jwt",
         trust_state=state / "trust" / USER_SERVICE,
         keys=state / "keys" / USER_SERVICE,
-        database_url=SecretStr(f"sqlite+aiosqlite:///{state / 'data' / 'users.db'}"),
+        database_url=SecretStr(database_url or sqlite_url(state)),
         port=free_ports(1)[0],
     )
+
+
+def sqlite_url(state: Path) -> str:
+    """The database of the service in this folder, unless it has another."""
+    return f"sqlite+aiosqlite:///{state / 'data' / 'users.db'}"
 
 
 def register_reports(state: Path) -> None:
