@@ -63,8 +63,8 @@ async def test_orders_are_accepted_while_the_order_service_is_away(own_stack: Op
 
 
 async def test_orders_are_accepted_while_the_user_service_is_away(own_stack: OpenStack) -> None:
-    """Whoever has a carnet goes on: no message costs a call to the issuer."""
-    stack = await own_stack(rpc_deadline=3)
+    """Whoever has a carnet goes on, until the trust feed has been silent for too long."""
+    stack = await own_stack(rpc_deadline=3, trust_max_silence=60)
     async with stack.user() as ada:
         assert (await ada.place()).status_code == 202
         await stack.stop(USER_SERVICE)
@@ -85,7 +85,7 @@ async def test_orders_are_accepted_while_the_user_service_is_away(own_stack: Ope
 async def test_a_first_order_without_the_user_service_can_be_repeated(
     own_stack: OpenStack,
 ) -> None:
-    stack = await own_stack(rpc_deadline=3)
+    stack = await own_stack(rpc_deadline=3, trust_max_silence=60)
     async with stack.user() as ada:
         await stack.stop(USER_SERVICE)
         key = assert_repeatable(await ada.place(), ada, "upstream_unavailable")
