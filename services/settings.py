@@ -17,6 +17,10 @@ from services.errors import SettingsError
 
 PREFIX: Final = "CARNET_"
 
+BrokerLogin = Literal["password", "token"]
+BROKER_RESOURCE: Final = "carnet-broker"
+"""The broker's name in the tokens that log in there, where no other is set."""
+
 
 class _FileSource(PydanticBaseSettingsSource):
     """Takes `CARNET_X` from the file that `CARNET_X_FILE` names."""
@@ -60,7 +64,7 @@ class ServiceSettings(Settings):
     """What every service needs to know."""
 
     amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
-    broker_login: Literal["password", "token"] = Field(
+    broker_login: BrokerLogin = Field(
         default="password", description="Whether the URL's password logs in, or the issuer's tokens"
     )
     broker_token_url: str | None = Field(
@@ -69,7 +73,7 @@ class ServiceSettings(Settings):
         description="Where the user service gives tokens for the broker: http(s)://…/oauth/token",
     )
     broker_resource: str = Field(
-        default="carnet-broker",
+        default=BROKER_RESOURCE,
         pattern=r"^[A-Za-z0-9_-]{1,100}$",
         description="The broker's name in these tokens: its auth_oauth2.resource_server_id",
     )

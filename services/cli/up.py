@@ -11,7 +11,7 @@ from rich.console import Console
 
 from services.local.ports import LOOPBACK
 from services.local.stack import LocalStack
-from services.settings import Settings, read_settings
+from services.settings import BrokerLogin, Settings, read_settings
 
 
 class StackSettings(Settings):
@@ -22,6 +22,7 @@ class StackSettings(Settings):
     key_passphrase: SecretStr | None = None
     host: str = LOOPBACK
     port: int = Field(default=8000, ge=1, le=65535)
+    broker_login: BrokerLogin = "password"
 
 
 def up(
@@ -41,6 +42,7 @@ def up(
         given_url=settings.amqp_url.get_secret_value() if settings.amqp_url else None,
         host=settings.host,
         port=port or settings.port,
+        broker_login=settings.broker_login,
         passphrase=settings.key_passphrase.get_secret_value() if settings.key_passphrase else None,
         say=lambda line: console.print(f"[dim]{line}[/dim]"),
     )

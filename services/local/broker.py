@@ -18,6 +18,7 @@ from services.local.installation import OLDEST_TEXT, Installation, find_installa
 from services.local.logins import OPERATOR, Login
 from services.local.node import PrivateNode
 from services.local.ports import LOOPBACK
+from services.local.token_login import TokenLogin
 
 GIVEN_WITHIN: Final = 10.0
 
@@ -70,7 +71,7 @@ class GivenBroker:
 
 
 class OwnBroker:
-    """Our own, with a login for each client."""
+    """Our own, with a login for each client, or for none where all come with tokens."""
 
     def __init__(
         self, description: str, server: PrivateNode | BrokerContainer, logins: Mapping[str, Login]
@@ -84,7 +85,9 @@ class OwnBroker:
         return self._server.process
 
     def url(self, login: str) -> str:
-        return self._logins[login].url(LOOPBACK, self._server.port)
+        if login in self._logins:
+            return self._logins[login].url(LOOPBACK, self._server.port)
+        return f"amqp://{login}@{LOOPBACK}:{self._server.port}/%2F"
 
     async def stop(self) -> None:
         await self._server.stop()
@@ -97,8 +100,13 @@ class OwnBroker:
         await self._server.kill()
 
 
-async def open_broker(folder: Path, *, given_url: str | None, say: Say) -> StackBroker:
+async def open_broker(
+    folder: Path, *, given_url: str | None, tokens: TokenLogin | None, say: Say
+) -> StackBroker:
     """Have a broker that runs and takes our logins.
+
+    tokens: what our own is to know so that the services' tokens log in; None for passwords.
+        Whether a given one knows it, the services will tell.
 
     Raises:
         BrokerError: the given one is not there, or refuses the login.
@@ -107,16 +115,17 @@ async def open_broker(folder: Path, *, given_url: str | None, say: Say) -> Stack
         StateInUseError, StateUnusableError: `folder` cannot be ours.
     """
     if given_url is not None:
-        await log_in(given_url, within=GIVEN_WITHIN)
+        if tokens is None:
+            await log_in(given_url, within=GIVEN_WITHIN)
         return GivenBroker(given_url)
     installation = await find_means(say)
-    logins = generate_logins()
+    logins = generate_logins() if tokens is None else {OPERATOR: Login.generate(OPERATOR)}
     definitions = stack_definitions(logins)
     if installation is None:
-        server: PrivateNode | BrokerContainer = BrokerContainer(folder, definitions)
+        server: PrivateNode | BrokerContainer = BrokerContainer(folder, definitions, tokens=tokens)
         description = f"a container of {container.IMAGE}"
     else:
-        server = PrivateNode(installation, folder, definitions)
+        server = PrivateNode(installation, folder, definitions, tokens=tokens)
         description = f"a private node of {installation}"
     await server.start(logins[OPERATOR])
     return OwnBroker(description, server, logins)

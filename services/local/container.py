@@ -13,6 +13,7 @@ from services.local.command import Finished, run
 from services.local.errors import NodeStartError, StateUnusableError
 from services.local.logins import Login
 from services.local.ports import LOOPBACK
+from services.local.token_login import PLUGIN, TokenLogin
 
 IMAGE: Final = "rabbitmq:4-management"
 ANSWER_WITHIN: Final = 10.0
@@ -22,7 +23,10 @@ STOP_WITHIN: Final = 20.0
 PROBE_EVERY: Final = 0.3
 PROBE_WITHIN: Final = 5.0
 
-CONFIGURATION: Final = "load_definitions = /etc/rabbitmq/carnet.json\n"
+ETC: Final = "/etc/rabbitmq"
+CONFIGURATION: Final = f"load_definitions = {ETC}/carnet.json\n"
+PLUGINS: Final = ("rabbitmq_management", "rabbitmq_prometheus")
+"""Those that the image has enabled."""
 
 
 async def engine_answers() -> bool:
@@ -43,11 +47,15 @@ async def pull_image() -> bool:
 class BrokerContainer:
     """One container; what it holds stays in a volume that belongs to the state folder."""
 
-    def __init__(self, folder: Path, definitions: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, definitions: Mapping[str, Any], *, tokens: TokenLogin | None = None
+    ) -> None:
+        """`tokens`: whose tokens log in beside the logins that the definitions name."""
         self.folder = folder.resolve()
         self.port = 0
         self.name = f"carnet-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
         self._definitions = definitions
+        self._tokens = tokens
         self._attached: Child | None = None
 
     @property
@@ -96,17 +104,25 @@ class BrokerContainer:
         # The folder is ours alone; the files are read by another user in the container.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "log").mkdir(exist_ok=True)
-        files = {
-            "carnet.json": json.dumps(self._definitions),
-            "conf.d/20-carnet.conf": CONFIGURATION,
-        }
         placed = {}
-        for place, content in files.items():
+        for place, content in self._files().items():
             file = self.folder / Path(place).name
-            file.write_text(content)
+            file.write_bytes(content)
             file.chmod(0o644)
-            placed[file] = f"/etc/rabbitmq/{place}"
+            placed[file] = f"{ETC}/{place}"
         return placed
+
+    def _files(self) -> dict[str, bytes]:
+        definitions = {"carnet.json": json.dumps(self._definitions).encode()}
+        if self._tokens is None:
+            return {**definitions, "conf.d/20-carnet.conf": CONFIGURATION.encode()}
+        configuration = CONFIGURATION + self._tokens.configuration(ETC)
+        return {
+            **definitions,
+            **self._tokens.files(),
+            "conf.d/20-carnet.conf": configuration.encode(),
+            "enabled_plugins": f"[{','.join((*PLUGINS, PLUGIN))}].\n".encode(),
+        }
 
     async def _create(self, files: Mapping[Path, str]) -> None:
         created = await self._docker(

@@ -30,16 +30,20 @@ def operator_definitions(operator: Login, vhost: str = "/") -> Entry:
 
 
 def stack_definitions(logins: Mapping[str, Login], vhost: str = "/") -> Entry:
-    """The whole system's: each service's login with its rights, and the topology."""
+    """The whole system's: each service's login with its rights, and the topology.
+
+    A service that has none among `logins` has none at the broker: it comes with a token.
+    """
     entries = operator_definitions(logins[OPERATOR], vhost)
-    for client, rights in RIGHTS.items():
+    with_login = {client: rights for client, rights in RIGHTS.items() if client in logins}
+    for client, rights in with_login.items():
         entries["users"].append(logins[client].definition())
         entries["permissions"].append(_permission_of(client, rights, vhost))
     return {
         **entries,
         "topic_permissions": [
             permission
-            for client, rights in RIGHTS.items()
+            for client, rights in with_login.items()
             for permission in _topic_permissions_of(client, rights, vhost)
         ],
         **_topology(TOPOLOGY, vhost),

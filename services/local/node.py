@@ -22,6 +22,7 @@ from services.local.installation import Installation
 from services.local.leftovers import Started, end_leftovers, forget, record, sole_use
 from services.local.logins import Login
 from services.local.ports import LOOPBACK, free_ports
+from services.local.token_login import PLUGIN, TokenLogin
 
 NAME: Final = "carnet@localhost"
 START_WITHIN: Final = 60.0
@@ -41,12 +42,15 @@ class PrivateNode:
         definitions: Mapping[str, Any],
         *,
         management: bool = False,
+        tokens: TokenLogin | None = None,
     ) -> None:
+        """`tokens`: whose tokens log in beside the logins that the definitions name."""
         self.folder = folder.resolve()
         self.port, self.management_port, self._epmd_port, self._distribution_port = free_ports(4)
         self._installation = installation
         self._definitions = definitions
         self._management = management
+        self._tokens = tokens
         self._held = ExitStack()
         self._epmd: Child | None = None
         self._server: Child | None = None
@@ -118,8 +122,12 @@ class PrivateNode:
         definitions.write_text(json.dumps(self._definitions))
         (self.folder / "rabbitmq-env.conf").write_text("")
         (self.folder / "rabbitmq.conf").write_text(self._configuration(definitions))
-        plugins = "rabbitmq_management" if self._management else ""
-        (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
+        if self._tokens is not None:
+            for name, key in self._tokens.files().items():
+                (self.folder / name).write_bytes(key)
+        plugins = ["rabbitmq_management"] if self._management else []
+        plugins += [] if self._tokens is None else [PLUGIN]
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
 
     def _configuration(self, definitions: Path) -> str:
         lines = [
@@ -134,6 +142,8 @@ class PrivateNode:
                 f"management.tcp.ip = {LOOPBACK}",
                 f"management.tcp.port = {self.management_port}",
             ]
+        if self._tokens is not None:
+            lines.append(self._tokens.configuration(str(self.folder)))
         return "\n".join([*lines, ""])
 
     def _environment(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 from services.local.child import Child
 from services.local.errors import NotReadyError, ServiceDiedError
 from services.local.ports import LOOPBACK
+from services.settings import BROKER_RESOURCE
 
 CLIENTS: Final[dict[str, str]] = {
     "users": USER_SERVICE,
@@ -53,10 +54,17 @@ class Service:
     def log(self) -> Path:
         return self.state / "logs" / f"{self.name}.log"
 
-    def environment(self, amqp_url: str, passphrase: str | None) -> dict[str, str]:
-        """Our own environment, with the service's settings in it."""
+    def environment(
+        self, amqp_url: str, passphrase: str | None, *, token_url: str | None = None
+    ) -> dict[str, str]:
+        """Our own environment, with the service's settings in it.
+
+        token_url: where tokens for the broker are given; None where the URL's password logs in.
+        """
         settings = {
             "CARNET_AMQP_URL": amqp_url,
+            "CARNET_BROKER_LOGIN": "password" if token_url is None else "token",
+            "CARNET_BROKER_RESOURCE": BROKER_RESOURCE,
             "CARNET_TRUST_ROOT": str(self.state / "trust-root.json"),
             "CARNET_KEY_SET": str(self.state / "key-set.jwt"),
             "CARNET_TRUST_STATE": str(self.state / "trust" / self.client_id),
@@ -66,6 +74,8 @@ class Service:
             "CARNET_PORT": str(self.port),
             "CARNET_SHUTDOWN_DEADLINE": str(DRAIN_WITHIN),
         }
+        if token_url is not None:
+            settings["CARNET_BROKER_TOKEN_URL"] = token_url
         if passphrase is not None:
             settings["CARNET_KEY_PASSPHRASE"] = passphrase
         return {"CARNET_PUBLIC_URL": self.url, **os.environ, **settings}

@@ -1,12 +1,14 @@
 """The whole system on one machine: a broker and three services, each a process of its own."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from services.authority import Authority
 from services.errors import PortTakenError
 from services.local.broker import Say, StackBroker, open_broker
 from services.local.child import Child
@@ -14,7 +16,9 @@ from services.local.errors import StateUnusableError
 from services.local.leftovers import sole_use
 from services.local.ports import LOOPBACK, free_ports, is_free
 from services.local.service import CLIENTS, Service, death_of, drain
+from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
+from services.settings import BROKER_RESOURCE, BrokerLogin
 
 
 def _quiet(_line: str) -> None:
@@ -32,6 +36,7 @@ class LocalStack:
         given_url: str | None = None,
         host: str = LOOPBACK,
         port: int | None = None,
+        broker_login: BrokerLogin = "password",
         passphrase: str | None = None,
         throwaway: bool = False,
         say: Say = _quiet,
@@ -44,6 +49,8 @@ class LocalStack:
             given_url: URL of a broker to use; without it or `broker`, one of our own is run.
             host: where the gateway listens.
             port: where the gateway listens; a free one where none is named.
+            broker_login: how the services log in at the broker. Tokens need a broker that knows
+                our issuer's keys: one of our own does.
             passphrase: of the private keys.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
@@ -57,6 +64,7 @@ class LocalStack:
             "orders": Service("orders", self.state, LOOPBACK, orders),
             "gateway": Service("gateway", self.state, host, free if port is None else port),
         }
+        self._by_token = broker_login == "token"
         self._passphrase = passphrase
         self._throwaway = throwaway
         self._say = say
@@ -110,7 +118,10 @@ class LocalStack:
             await asyncio.to_thread(make_local_trust, self.state, passphrase)
             if self._broker is None:
                 self._broker = await open_broker(
-                    self.state / "broker", given_url=self._given_url, say=self._say
+                    self.state / "broker",
+                    given_url=self._given_url,
+                    tokens=self._token_login() if self._by_token else None,
+                    say=self._say,
                 )
             self._say(f"starting the services on {self._broker.description}")
             await _all(*(self.start_service(name) for name in CLIENTS))
@@ -127,7 +138,9 @@ class LocalStack:
         """
         service = self.services[name]
         url = self.amqp_url(service.client_id)
-        child = await service.start(service.environment(url, self._passphrase))
+        token_url = f"{self.services['users'].url}/oauth/token" if self._by_token else None
+        environment = service.environment(url, self._passphrase, token_url=token_url)
+        child = await service.start(environment)
         self.processes[name] = child
         await service.wait_until_ready(child)
 
@@ -168,6 +181,9 @@ class LocalStack:
             await self._broker.kill()
             self._broker = None
         self._held.close()
+
+    def _token_login(self) -> TokenLogin:
+        return TokenLogin.of(Authority(self.state).current(now=time.time()), BROKER_RESOURCE)
 
     def _hold_state(self) -> None:
         try:

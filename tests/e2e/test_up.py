@@ -15,6 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from services.demo.client import ShopClient, next_event
 from services.local.installation import Installation, find_installation
 from services.local.ports import LOOPBACK, free_ports
 from services.local.trust import make_local_trust
@@ -177,6 +178,22 @@ async def test_its_own_broker_stops_with_it(run: Run) -> None:
 
     assert await up.ended() == 0
     assert not (up.state / "broker" / "processes.json").exists()
+
+
+async def test_its_services_log_in_with_tokens_where_that_is_asked_for(run: Run) -> None:
+    up = await run(CARNET_AMQP_URL=None, CARNET_BROKER_LOGIN="token")
+    await up.until("ready on")
+
+    async with ShopClient(f"http://{LOOPBACK}:{up.port}") as shop:
+        await shop.register("ada", "correct horse battery staple")
+        account = await shop.sign_in("ada", "correct horse battery staple")
+        async with shop.events(account) as events:
+            await shop.place(account, [{"sku": "tea", "quantity": 1, "unit_price": "4.20"}])
+            event = await next_event(events, within=WITHIN)
+
+    assert event.type == "orders.placed.v1"
+    up.process.terminate()
+    assert await up.ended() == 0
 
 
 async def test_its_own_broker_is_named_when_it_dies(run: Run, installed: Installation) -> None:
