@@ -152,18 +152,22 @@ async def export(work: AsyncSession, *, since: int = 0) -> AsyncIterator[dict[st
 
 
 async def check(work: AsyncSession) -> tuple[int, list[str]]:
-    """How many entries there are, and what is wrong with them, if anything."""
-    ends = {
-        row.chain: (row.number, row.hash)
-        for row in await work.execute(select(AuditChain.chain, AuditChain.number, AuditChain.hash))
-    }
+    """How many entries there are, and what is wrong with them, if anything.
+
+    What is written meanwhile is left to the next time.
+    """
+    ends = await _ends(work)
     faults: list[str] = []
     reached = dict.fromkeys(ends, (0, FIRST))
+    beyond: dict[int, int] = {}
     total = 0
     async for entry in _by_chain(work):
-        total += 1
         chain, number = entry["chain"], entry["number"]
-        before, previous = reached.get(chain, (0, FIRST))
+        if number > ends.get(chain, (0, FIRST))[0]:
+            beyond[chain] = number
+            continue
+        total += 1
+        before, previous = reached[chain]
         if number != before + 1:
             faults.append(f"chain {chain}: {_missing(before + 1, number - 1)}")
         elif entry["previous"] != previous:
@@ -175,9 +179,21 @@ async def check(work: AsyncSession) -> tuple[int, list[str]]:
         last, last_digest = reached[chain]
         if last < number:
             faults.append(f"chain {chain}: {_missing(last + 1, number)}")
-        elif (last, last_digest) != (number, digest):
+        elif last_digest != digest:
             faults.append(f"chain {chain}: its end is not the one that was written")
+    later = await _ends(work) if beyond else ends
+    faults += [
+        f"chain {chain}: there are entries after its end"
+        for chain, number in beyond.items()
+        if number > later.get(chain, (0, FIRST))[0]
+    ]
     return total, faults
+
+
+async def _ends(work: AsyncSession) -> dict[int, tuple[int, str]]:
+    """The number and the hash of the last entry of each chain."""
+    rows = await work.execute(select(AuditChain.chain, AuditChain.number, AuditChain.hash))
+    return {row.chain: (row.number, row.hash) for row in rows}
 
 
 async def _by_chain(work: AsyncSession) -> AsyncIterator[dict[str, Any]]:

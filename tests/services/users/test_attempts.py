@@ -135,49 +135,55 @@ async def test_right_passwords_at_once_are_all_let_in(users: Users) -> None:
     assert len(outcomes) == 30
 
 
-class TestNobodyLocksTheOwnerOut:
-    @everywhere
-    async def test_not_by_failing_elsewhere(self, users: Users) -> None:
-        await sign_in(users, origin=HOME)
-        await fails(users, 40, origin=ELSEWHERE)
+@everywhere
+async def test_nobody_locks_the_owner_out_by_failing_elsewhere(users: Users) -> None:
+    await sign_in(users, origin=HOME)
+    await fails(users, 40, origin=ELSEWHERE)
 
-        assert not await is_let_in(users, origin=ELSEWHERE)
-        assert await is_let_in(users, origin=HOME)
+    assert not await is_let_in(users, origin=ELSEWHERE)
+    assert await is_let_in(users, origin=HOME)
 
-    async def test_not_from_a_thousand_places(self, users: Users) -> None:
-        await sign_in(users, origin=HOME)
-        for number in range(60):
-            await fails(users, 1, origin=f"203.0.113.{number}")
 
-        assert not await is_let_in(users, origin=ELSEWHERE)
-        assert await is_let_in(users, origin=HOME)
+async def test_nobody_locks_the_owner_out_from_many_places(users: Users) -> None:
+    await sign_in(users, origin=HOME)
+    for number in range(60):
+        await fails(users, 1, origin=f"203.0.113.{number}")
 
-    async def test_not_by_failing_at_other_accounts_in_the_same_place(self, users: Users) -> None:
-        await sign_in(users, origin=HOME)
-        await sprays(users, FREE_OF_AN_ORIGIN + 10, origin=HOME)
+    assert not await is_let_in(users, origin=ELSEWHERE)
+    assert await is_let_in(users, origin=HOME)
 
-        assert await is_let_in(users, origin=HOME)
 
-    async def test_but_in_the_owners_place_at_this_account_one_waits(self, users: Users) -> None:
-        await sign_in(users, origin=HOME)
-        await fails(users, FREE_OF_AN_ACCOUNT, origin=HOME)
+async def test_nobody_locks_the_owner_out_by_failing_at_other_accounts_in_the_same_place(
+    users: Users,
+) -> None:
+    await sign_in(users, origin=HOME)
+    await sprays(users, FREE_OF_AN_ORIGIN + 10, origin=HOME)
 
-        assert not await is_let_in(users, origin=HOME)
-        assert await is_let_in(users, origin=ELSEWHERE)
+    assert await is_let_in(users, origin=HOME)
 
-    async def test_a_place_is_the_owners_for_thirty_days(self, users: Users) -> None:
-        await sign_in(users, origin=HOME)
-        users.clock.now += KNOWN_FOR + 1
-        await fails(users, FREE_OF_AN_ACCOUNT, origin=ELSEWHERE)
 
-        assert not await is_let_in(users, origin=HOME)
+async def test_who_fails_at_an_account_in_its_owners_place_waits_there(users: Users) -> None:
+    await sign_in(users, origin=HOME)
+    await fails(users, FREE_OF_AN_ACCOUNT, origin=HOME)
 
-    async def test_a_place_is_one_accounts_own(self, users: Users) -> None:
-        await users.register("grace")
-        await sign_in(users, origin=HOME, name="grace")
-        await fails(users, FREE_OF_AN_ACCOUNT, origin=ELSEWHERE)
+    assert not await is_let_in(users, origin=HOME)
+    assert await is_let_in(users, origin=ELSEWHERE)
 
-        assert not await is_let_in(users, origin=HOME)
+
+async def test_a_place_is_the_owners_for_thirty_days(users: Users) -> None:
+    await sign_in(users, origin=HOME)
+    users.clock.now += KNOWN_FOR + 1
+    await fails(users, FREE_OF_AN_ACCOUNT, origin=ELSEWHERE)
+
+    assert not await is_let_in(users, origin=HOME)
+
+
+async def test_a_place_is_one_accounts_own(users: Users) -> None:
+    await users.register("grace")
+    await sign_in(users, origin=HOME, name="grace")
+    await fails(users, FREE_OF_AN_ACCOUNT, origin=ELSEWHERE)
+
+    assert not await is_let_in(users, origin=HOME)
 
 
 async def sprays(users: Users, times: int, *, origin: str) -> None:

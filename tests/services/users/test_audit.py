@@ -266,6 +266,18 @@ async def test_acts_at_once_are_all_in_the_chains(users: Users) -> None:
         assert await check(work) == (61, [])
 
 
+@pytest.mark.parametrize("users", ["postgres"], indirect=True)
+async def test_what_is_written_during_a_check_is_no_fault(users: Users) -> None:
+    async with users.database.session() as work:
+        checking = asyncio.ensure_future(check(work))
+        for _ in range(20):
+            with pytest.raises(Refused):
+                await users.handlers.refresh(Refresh(refresh_token="x"), users.gateway)
+        _, faults = await checking
+
+    assert faults == []
+
+
 async def test_no_entry_holds_a_token_or_a_password(users: Users) -> None:
     tokens = await users.sign_in()
     exchange = Exchange(
@@ -341,6 +353,14 @@ CHANGES: dict[str, tuple[str, str]] = {
         "UPDATE audit_chains SET number = 3 WHERE chain = 0",
         "chain 0: its end is not the one that was written",
     ),
+    "an end before the last entry": (
+        "UPDATE audit_chains SET number = 3 WHERE chain = 0",
+        "chain 0: there are entries after its end",
+    ),
+    "entries of a chain that there is not": (
+        "DELETE FROM audit_chains WHERE chain = 0",
+        "chain 0: there are entries after its end",
+    ),
 }
 
 
@@ -394,58 +414,3 @@ async def test_an_export_begins_where_it_is_told_and_keeps_the_order(users: User
 
     assert [entry["at"] for entry in later] == [start + 1, start + 2]
     assert later == (await users.log())[-2:]
-
-
-@everywhere
-async def test_a_request_is_taken_once_whichever_replica_it_comes_to(users: Users) -> None:
-    """And the second time, before it could do any harm: a refresh token is not used again."""
-    tokens = await users.sign_in()
-    request = Refresh(refresh_token=tokens.refresh_token or "")
-    caller = as_client("api-gateway", "captured-on-its-way")
-    served = await users.handlers.refresh(request, caller)
-
-    with pytest.raises(Refused) as refusal:
-        await users.handlers.refresh(request, caller)
-
-    assert refusal.value.code == "id_reused"
-    again = Refresh(refresh_token=served.refresh_token or "")
-    assert await users.handlers.refresh(again, users.gateway)
-    assert (await users.log())[-2]["why"] == "id_reused"
-
-
-@everywhere
-async def test_of_a_request_that_comes_to_many_at_once_one_is_answered(users: Users) -> None:
-    caller = as_client("api-gateway", "captured-on-its-way")
-    request = Register(name="grace", password=PASSWORD)
-
-    outcomes = await asyncio.gather(
-        *(users.handlers.register(request, caller) for _ in range(8)), return_exceptions=True
-    )
-
-    refused = [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
-    assert refused == ["id_reused"] * 7
-
-
-async def test_two_clients_may_use_one_request_id(users: Users) -> None:
-    for client in ("api-gateway", REPORTS):
-        with pytest.raises(Refused) as refusal:
-            await users.handlers.refresh(Refresh(refresh_token="x"), as_client(client, "one-id"))
-        assert refusal.value.code == "invalid_grant"
-
-
-async def test_ids_of_requests_are_forgotten_once_nobody_would_take_them(users: Users) -> None:
-    caller = as_client("api-gateway", "captured-on-its-way")
-    with pytest.raises(Refused):
-        await users.handlers.refresh(Refresh(refresh_token="x"), caller)
-
-    users.clock.now += 299
-    await users.parts.acts.prune()
-    with pytest.raises(Refused) as refusal:
-        await users.handlers.refresh(Refresh(refresh_token="x"), caller)
-    assert refusal.value.code == "id_reused"
-
-    users.clock.now += 10
-    await users.parts.acts.prune()
-    with pytest.raises(Refused) as refusal:
-        await users.handlers.refresh(Refresh(refresh_token="x"), caller)
-    assert refusal.value.code == "invalid_grant"

@@ -299,42 +299,40 @@ async def signed_in_again(scene: Scene) -> Tokens:
                 continue
 
 
-class TestLeadership:
-    """At most one leads, and it is succeeded when it is gone."""
+async def test_one_leads_until_it_lets_go(database_url: str) -> None:
+    first, second = open_database(database_url), open_database(database_url)
+    one, two = leadership(first), leadership(second)
 
-    async def test_one_leads_until_it_lets_go(self, database_url: str) -> None:
-        first, second = open_database(database_url), open_database(database_url)
-        one, two = leadership(first), leadership(second)
+    assert await one.hold()
+    assert not await two.hold()
+    assert await one.hold()
+    await one.release()
+    assert await two.hold()
+    assert not await one.hold()
 
-        assert await one.hold()
-        assert not await two.hold()
-        assert await one.hold()
-        await one.release()
-        assert await two.hold()
-        assert not await one.hold()
+    await two.release()
+    for database in (first, second):
+        await database.close()
 
-        await two.release()
-        for database in (first, second):
-            await database.close()
 
-    async def test_a_leader_whose_connection_is_gone_leads_no_more(self, postgres_url: str) -> None:
-        first, second = open_database(postgres_url), open_database(postgres_url)
-        one, two = leadership(first), leadership(second)
-        assert await one.hold()
-        async with second.transaction() as work:
-            await work.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks"
-                    " WHERE locktype = 'advisory' AND database ="
-                    " (SELECT oid FROM pg_database WHERE datname = current_database())"
-                )
+async def test_a_leader_whose_connection_is_gone_leads_no_more(postgres_url: str) -> None:
+    first, second = open_database(postgres_url), open_database(postgres_url)
+    one, two = leadership(first), leadership(second)
+    assert await one.hold()
+    async with second.transaction() as work:
+        await work.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
+        )
 
-        with pytest.raises(DatabaseUnavailableError):
-            await one.hold()
+    with pytest.raises(DatabaseUnavailableError):
+        await one.hold()
 
-        assert await two.hold()
-        assert not await one.hold()
-        await two.release()
-        for database in (first, second):
-            await database.close()
+    assert await two.hold()
+    assert not await one.hold()
+    await two.release()
+    for database in (first, second):
+        await database.close()

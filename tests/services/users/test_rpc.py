@@ -9,8 +9,12 @@ from typing import Any
 import aio_pika
 import pytest
 import pytest_asyncio
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from auth.assertion import sign_assertion
+from auth.encryption import DecryptionKey
+from auth.errors import RevokedTokenError
+from auth.feed import Feed
 from auth.jws import parse_claims
 from auth.keyset import TrustRoot
 from auth.strict import parse_token
@@ -19,19 +23,22 @@ from auth.verifier import Verifier
 from messaging.contract import Request
 from messaging.rpc import RpcRefusedError, RpcTimeoutError
 from messaging.topology import REPLY, RPC
-from services.contracts.topology import USERS_RPC
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, USERS_RPC
 from services.contracts.users import (
     ClientCredentials,
     Exchange,
     GetKeySet,
+    GetRevocations,
+    Introspect,
     Refresh,
     Register,
+    RevokeToken,
     SignIn,
     SignOut,
     Tokens,
 )
 from tests.services.users.realm import PASSWORD, REPORTS
-from tests.services.users.running import Client, Running, running
+from tests.services.users.running import Client, Running, opened, prepare, running, serving
 
 
 @pytest_asyncio.fixture
@@ -112,6 +119,9 @@ REFUSALS: list[tuple[Request[Any], str]] = [
     (Exchange(subject_token="x", audience="order-service", scope="orders:read"), "invalid_grant"),
     (Exchange(subject_token="x", audience="user-service", scope="orders:read"), "invalid_target"),
     (SignOut(access_token="x"), "invalid_grant"),
+    (RevokeToken(token="x", client_assertion="x"), "invalid_client"),
+    (Introspect(token="x", client_assertion="x"), "invalid_client"),
+    (GetRevocations.model_construct(after=-1), "invalid_body"),
     (SignIn.model_construct(name="ada", password="x" * 200_000), "invalid_body"),
     (Register.model_construct(name="Ada Lovelace", password=PASSWORD), "invalid_body"),
     (Register.model_construct(name="grace", password="too short"), "invalid_body"),
@@ -154,14 +164,67 @@ async def test_of_two_who_refresh_at_once_one_is_served(gateway: Client) -> None
     assert refused == ["invalid_grant"] * 3
 
 
+MAY_NOT: list[tuple[str, Request[Any]]] = [
+    (REPORTS, SignIn(name="ada", password=PASSWORD)),
+    (REPORTS, GetKeySet()),
+    (REPORTS, GetRevocations()),
+    (REPORTS, Introspect(token="x")),
+    (REPORTS, RevokeToken(token="x")),
+    (ORDER_SERVICE, SignIn(name="ada", password=PASSWORD)),
+    (ORDER_SERVICE, Introspect(token="x")),
+    (ORDER_SERVICE, RevokeToken(token="x")),
+]
+
+
 async def test_a_client_that_may_not_ask_gets_no_answer(service: Running, gateway: Client) -> None:
-    """Its seal is genuine; the statement gives it no type to publish."""
-    reports = await service.client(REPORTS)
+    """Its seal is genuine; the statement does not give it the type to publish."""
+    clients = {name: await service.client(name) for name in (REPORTS, ORDER_SERVICE)}
 
-    with pytest.raises(RpcTimeoutError):
-        await reports.ask(SignIn(name="ada", password=PASSWORD), deadline=2)
+    outcomes = await asyncio.gather(
+        *(clients[name].ask(request, deadline=3) for name, request in MAY_NOT),
+        return_exceptions=True,
+    )
 
+    assert [type(outcome) for outcome in outcomes] == [RpcTimeoutError] * len(MAY_NOT)
     assert await sign_in(gateway)
+
+
+@pytest.mark.parametrize("client_id", [GATEWAY, ORDER_SERVICE])
+async def test_a_relying_party_gets_what_was_revoked_signed_by_the_issuer(
+    service: Running, gateway: Client, client_id: str
+) -> None:
+    tokens = await sign_in(gateway)
+    ended = await gateway.ask(SignOut(access_token=tokens.access_token))
+    party = await service.client(client_id)
+
+    page = await party.ask(GetRevocations())
+
+    feed = Feed(service.root, service.trust.key_set)
+    assert not feed.take_snapshot(page.snapshot, now=time.time(), ticks=0)
+    with pytest.raises(RevokedTokenError):
+        feed.revocations.check(session=ended.sid, subject="", epoch=0)
+
+
+async def test_a_party_whose_encryption_key_is_out_of_date_may_ask_what_is_new(
+    service: Running,
+) -> None:
+    """The statement that tells of its new key is what it has to ask for."""
+    path = service.state / "keys" / ORDER_SERVICE / "enc.pem"
+    path.unlink()
+    DecryptionKey.generate().save(path, None)
+    party = await service.client(ORDER_SERVICE)
+
+    assert (await party.ask(GetKeySet())).statement == service.trust.key_set.statement
+    assert (await party.ask(GetRevocations())).snapshot
+
+
+async def test_a_token_is_looked_at_and_ended_over_the_wire(gateway: Client) -> None:
+    tokens = await sign_in(gateway)
+    assert (await gateway.ask(Introspect(token=tokens.access_token))).active
+
+    await gateway.ask(RevokeToken(token=tokens.refresh_token or "", hint="refresh_token"))
+
+    assert not (await gateway.ask(Introspect(token=tokens.access_token))).active
 
 
 async def test_who_reads_the_broker_reads_neither_passwords_nor_tokens(
@@ -186,3 +249,44 @@ async def test_who_reads_the_broker_reads_neither_passwords_nor_tokens(
         seen = message.body + repr(message.headers).encode()
         for secret in (PASSWORD, "ada", tokens.access_token, tokens.refresh_token or "-"):
             assert secret.encode() not in seen
+
+
+async def test_a_captured_request_does_nothing_at_a_replica_that_never_saw_it(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    """Its sender may have meant it; whoever sends it again ends no session with it."""
+    prepare(tmp_path)
+    connection = await aio_pika.connect(amqp_url)
+    async with connection, opened(tmp_path, amqp_url) as service:
+        gateway = await service.client()
+        channel = await connection.channel()
+        async with serving(tmp_path, amqp_url):
+            await gateway.ask(Register(name="ada", password=PASSWORD))
+            token = (await sign_in(gateway)).refresh_token or ""
+            tap = await channel.declare_queue(exclusive=True)
+            await tap.bind(RPC.name, USERS_RPC)
+            refreshed = await gateway.ask(Refresh(refresh_token=token))
+            captured = await tap.get(timeout=10)
+        async with serving(tmp_path, amqp_url):  # which has no memory but its database
+            replies = await channel.declare_queue(exclusive=True)
+            await replies.bind(REPLY.name, "#")
+            exchange = await channel.get_exchange(RPC.name)
+            await exchange.publish(
+                aio_pika.Message(
+                    captured.body,
+                    headers=captured.headers,
+                    type=captured.type,
+                    content_type=captured.content_type,
+                    reply_to=captured.reply_to,
+                    correlation_id=captured.correlation_id,
+                ),
+                USERS_RPC,
+            )
+            assert (await next_of(replies)).type == "users.refresh.v1.reply"
+
+            assert await gateway.ask(Refresh(refresh_token=refreshed.refresh_token or ""))
+
+
+async def next_of(queue: AbstractQueue) -> AbstractIncomingMessage:
+    async with queue.iterator(timeout=10) as messages:
+        return await anext(messages)
