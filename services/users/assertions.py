@@ -31,45 +31,52 @@ class Assertions:
             Refused: `invalid_client`.
             TrustUnavailableError: nothing can be judged now.
         """
-        return await self._spend(act, self._verify(act, unverified_assertion, audiences))
-
-    async def spend_for(self, act: Act, unverified_assertion: str, *, audience: str) -> str:
-        """As `spend`, where the assertion is made out to `audience` and not to the issuer.
-
-        Raises:
-            Refused, TrustUnavailableError: as `spend`.
-        """
-        claims = self._verify(act, unverified_assertion, {audience})
-        if claims.aud != audience:
-            act.entry.why = Code.WRONG_AUDIENCE
-            raise Refused("invalid_client", f"the assertion is refused: {Code.WRONG_AUDIENCE}")
-        return await self._spend(act, claims)
-
-    def _verify(
-        self, act: Act, unverified_assertion: str, audiences: Collection[str]
-    ) -> AssertionClaims:
-        now = self._clock()
-        self._trust.require_fresh(now)
         try:
-            return verify_assertion(
-                unverified_assertion, self._trust.key_set, audiences=audiences, now=now
-            )
+            claims = self._verify(unverified_assertion, audiences)
         except RefusalError as error:
             act.entry.why = error.code
-            raise Refused("invalid_client", f"the assertion is refused: {error.code}") from error
-
-    async def _spend(self, act: Act, claims: AssertionClaims) -> str:
+            raise _invalid_client(error.code) from error
         act.entry.who = service_subject(claims.iss)
+        await self.use(act, claims)
+        return claims.iss
+
+    def proven(self, unverified_assertion: str, *, audience: str) -> AssertionClaims:
+        """What the assertion proves, if it is made out to `audience` and not to the issuer.
+
+        Raises:
+            Refused: `invalid_client`.
+            TrustUnavailableError: nothing can be judged now.
+        """
+        try:
+            claims = self._verify(unverified_assertion, {audience})
+        except RefusalError as error:
+            raise _invalid_client(error.code) from error
+        if claims.aud != audience:
+            raise _invalid_client(Code.WRONG_AUDIENCE)
+        return claims
+
+    async def use(self, act: Act, proven: AssertionClaims) -> None:
+        """Take the assertion, which proves nothing from then on.
+
+        Raises:
+            Refused: `invalid_client`: it was taken before.
+        """
         if not await insert_new(
             act.work,
             SpentAssertion,
-            client_id=claims.iss,
-            jti=claims.jti,
-            expires_at=claims.exp + LEEWAY,
+            client_id=proven.iss,
+            jti=proven.jti,
+            expires_at=proven.exp + LEEWAY,
         ):
             act.entry.why = "used_before"
             raise Refused("invalid_client", "the assertion was used before")
-        return claims.iss
+
+    def _verify(self, unverified_assertion: str, audiences: Collection[str]) -> AssertionClaims:
+        now = self._clock()
+        self._trust.require_fresh(now)
+        return verify_assertion(
+            unverified_assertion, self._trust.key_set, audiences=audiences, now=now
+        )
 
     async def prune(self) -> None:
         """Forget the assertions that are expired by more than the leeway."""
@@ -77,3 +84,7 @@ class Assertions:
             # One second of care: verification compares fractions, this column has none.
             expired = SpentAssertion.expires_at < int(self._clock()) - 1
             await work.execute(delete(SpentAssertion).where(expired))
+
+
+def _invalid_client(code: str) -> Refused:
+    return Refused("invalid_client", f"the assertion is refused: {code}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from auth.brokertoken import MAX_BROKER_LIFE, sign_broker_token
+from auth.claims import service_subject
 from auth.errors import TrustUnavailableError
 from auth.trust import TrustSource
 from messaging.errors import BrokerTokenError, DatabaseUnavailableError
@@ -89,14 +90,15 @@ class BrokerTokens:
             Refused: `invalid_client`, or `unauthorized_client`: a client has no place there.
             TrustUnavailableError, DatabaseUnavailableError: nothing can be judged or signed now.
         """
-        async with self._acts.of(Asker("unproven"), What.CLIENT_CREDENTIALS, origin=origin) as act:
-            client_id = await self._assertions.spend_for(
-                act, unverified_assertion, audience=self._resource
-            )
-            act.entry.client, act.entry.why = client_id, f"for {self._resource}"
-            if client_id not in RIGHTS:
+        # Before anything is written: whoever reaches this port could fill the database.
+        proven = self._assertions.proven(unverified_assertion, audience=self._resource)
+        asker = Asker(service_subject(proven.iss), proven.iss)
+        async with self._acts.of(asker, What.CLIENT_CREDENTIALS, origin=origin) as act:
+            await self._assertions.use(act, proven)
+            act.entry.why = f"for {self._resource}"
+            if proven.iss not in RIGHTS:
                 raise Refused("unauthorized_client", "this client has no rights at the broker")
-            return await self._grant(client_id)
+            return await self._grant(proven.iss)
 
     async def _grant(self, client_id: str) -> Granted:
         key = await self._keys.signing_key()

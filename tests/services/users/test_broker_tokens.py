@@ -93,17 +93,28 @@ async def test_the_client_may_be_named_beside_its_assertion(
 async def test_what_is_given_and_what_is_refused_is_written_down(
     users: Users, http: httpx.AsyncClient
 ) -> None:
-    await http.post("/oauth/token", data=form(users))
-    await http.post("/oauth/token", data=form(users, client_assertion="a.b.c"))
+    used = form(users)
+    await http.post("/oauth/token", data=used)
+    await http.post("/oauth/token", data=used)
     await tokens_of(users).own()
 
-    given, refused, own = (
-        (entry["outcome"], entry["who"], entry["why"]) for entry in (await users.log())[-3:]
-    )
+    written = [(entry["outcome"], entry["who"], entry["why"]) for entry in await users.log()]
 
-    assert given == ("done", "service:order-service", "for carnet-broker")
-    assert refused[:2] == ("refused", "unproven")
-    assert own == ("done", "service:user-service", "for carnet-broker")
+    assert written[-3:] == [
+        ("done", "service:order-service", "for carnet-broker"),
+        ("refused", "service:order-service", "invalid_client: used_before"),
+        ("done", "service:user-service", "for carnet-broker"),
+    ]
+
+
+async def test_who_proves_nothing_cannot_fill_the_database(
+    users: Users, http: httpx.AsyncClient
+) -> None:
+    before = await users.log()
+
+    await http.post("/oauth/token", data=form(users, client_assertion="a.b.c"))
+
+    assert await users.log() == before
 
 
 async def test_the_user_service_signs_its_own(users: Users) -> None:
