@@ -6,7 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from services.gateway.commands import KEY_HEADER
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
-from services.gateway.oauth import OAuthError, oauth_error
+from services.gateway.oauth_errors import OAuthError, oauth_error
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
 from services.gateway.routes import (

@@ -1,11 +1,10 @@
-"""What the OAuth 2 endpoints share: their form, how clients authenticate, and their errors."""
+"""What the OAuth 2 endpoints share: the form that they read, and how clients authenticate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -14,29 +13,14 @@ from auth.assertion import unverified_client
 from messaging.contract import Request as Question
 from messaging.rpc import RpcRefusedError
 from services.contracts.topology import GATEWAY, USER_SERVICE
-from services.gateway.documents import Responses
-from services.gateway.faults import CHALLENGE, quotable, refused
+from services.gateway.faults import quotable, refused
 from services.gateway.media import FORM, media_type
+from services.gateway.oauth_errors import STATUS, OAuthError
 from services.gateway.parts import GatewayParts
 from services.gateway.problems import ProblemError
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
-STATUS: Final[Mapping[str, int]] = {
-    "invalid_request": 400,
-    "invalid_client": 401,
-    "invalid_grant": 400,
-    "unauthorized_client": 400,
-    "unsupported_grant_type": 400,
-    "invalid_scope": 400,
-    "unsupported_token_type": 400,
-    "invalid_token": 401,
-    "insufficient_scope": 403,
-}
-"""RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 6750 §3.1."""
-
-_CHALLENGED: Final = frozenset({"invalid_client", "invalid_token", "insufficient_scope"})
 _MAX_LENGTHS: Final = {
     "refresh_token": 500,
     "client_assertion": 4000,
@@ -55,63 +39,6 @@ _PARAMETERS: Final = _SECRETS | {
 }
 
 R = TypeVar("R", bound=BaseModel)
-
-
-class OAuthError(Exception):
-    """A refusal in the words of RFC 6749 §5.2. `challenge`: how to authenticate instead."""
-
-    def __init__(self, error: str, description: str, *, challenge: str = CHALLENGE) -> None:
-        super().__init__(error)
-        self.error = error
-        self.description = description
-        self.challenge = challenge
-
-
-async def oauth_error(_request: Request, error: Exception) -> JSONResponse:
-    """The answer to an `OAuthError`."""
-    if not isinstance(error, OAuthError):
-        raise error
-    challenge = {"WWW-Authenticate": error.challenge} if error.error in _CHALLENGED else {}
-    return JSONResponse(
-        {"error": error.error, "error_description": quotable(error.description)},
-        status_code=STATUS[error.error],
-        headers={**NO_STORE, **challenge},
-    )
-
-
-def errors_of(*codes: str) -> Responses:
-    """Document these errors, those of one status together."""
-    documented: Responses = {}
-    for code in codes:
-        entry = documented.setdefault(
-            STATUS[code],
-            {
-                "description": _MEANINGS[STATUS[code]],
-                "content": {
-                    "application/json": {
-                        "schema": {"$ref": "#/components/schemas/OAuthError"},
-                        "examples": {},
-                    }
-                },
-            },
-        )
-        example = {"error": code, "error_description": "…"}
-        entry["content"]["application/json"]["examples"][code] = {"value": example}
-        if code in _CHALLENGED:
-            entry["headers"] = {
-                "WWW-Authenticate": {
-                    "description": "The challenge.",
-                    "schema": {"type": "string", "examples": [CHALLENGE]},
-                }
-            }
-    return documented
-
-
-_MEANINGS: Final = {
-    400: "The request is not valid (RFC 6749 §5.2).",
-    401: "The client is not who it says (RFC 6749 §5.2, RFC 6750 §3.1).",
-    403: "The access token may not do this (RFC 6750 §3.1).",
-}
 
 
 def body_of(

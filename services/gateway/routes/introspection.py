@@ -10,16 +10,8 @@ from services.contracts.users import Introspect, Introspection
 from services.gateway import examples, problems
 from services.gateway.bearer import admit
 from services.gateway.documents import RPC, problems_of
-from services.gateway.oauth import (
-    ASSERTION,
-    NO_STORE,
-    OAuthError,
-    OAuthForm,
-    ask,
-    body_of,
-    errors_of,
-    refuse_header,
-)
+from services.gateway.oauth import ASSERTION, OAuthForm, ask, body_of, refuse_header
+from services.gateway.oauth_errors import NO_STORE, OAuthError, errors_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
 from services.gateway.routes.revocation import HINTS

@@ -8,16 +8,8 @@ from fastapi.responses import JSONResponse
 from services.contracts.users import ClientCredentials, Refresh, Tokens
 from services.gateway import examples, problems
 from services.gateway.documents import RPC, answer, problems_of
-from services.gateway.oauth import (
-    ASSERTION,
-    NO_STORE,
-    OAuthError,
-    OAuthForm,
-    ask,
-    body_of,
-    errors_of,
-    refuse_header,
-)
+from services.gateway.oauth import ASSERTION, OAuthForm, ask, body_of, refuse_header
+from services.gateway.oauth_errors import NO_STORE, OAuthError, errors_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import TokenAnswer
 

@@ -14,7 +14,7 @@ from tests.messaging.wire import wire_to
 from tests.services.gateway.conftest import OpenStack
 from tests.services.gateway.stack import PASSWORD, PATIENCE, Process, Stack, User
 from tests.services.gateway.test_events import listening
-from tests.services.gateway.test_revocation import refusal
+from tests.services.gateway.test_revocation import revoked
 
 End = Callable[[Stack, User], Awaitable[object]]
 SILENCE = 5.0
@@ -86,7 +86,7 @@ async def test_access_that_is_ended_is_ended_at_every_gateway(
 
         assert [await here.ended(), await there.ended()] == ["session_ended"] * 2
         for user in (ada, replace(ada, http=elsewhere)):
-            assert await refusal(user) == "revoked"
+            assert await revoked(user)
 
 
 async def test_the_end_of_one_session_leaves_the_streams_of_others(
@@ -94,7 +94,7 @@ async def test_the_end_of_one_session_leaves_the_streams_of_others(
 ) -> None:
     async with stack.user() as bob, listening(bob, url=another.url) as events:
         await sign_out(stack, ada)
-        assert await refusal(ada) == "revoked"
+        assert await revoked(ada)
         await bob.place()
 
         assert (await events.next()).id == 1
