@@ -100,6 +100,7 @@ class Acts:
                 refusal = error
                 entry.outcome = "refused"
                 entry.why = error.code if entry.why is None else f"{error.code}: {entry.why}"
+            await work.flush()  # so that whatever this waits for, it holds no chain meanwhile
             await append(work, entry, at=now)
         if refusal is not None:
             raise refusal

@@ -9,14 +9,14 @@ single queue (docs/decisions/0007-audit-chains.md). No entry holds a token or a 
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.users.store import AuditChain, AuditEntry
+from services.users.store import AuditChain, AuditEntry, table_of
 
 FIRST: Final = "0" * 64
 """What the first entry of a chain has in the place of an earlier one's hash."""
@@ -38,6 +38,20 @@ _LINKED: Final = (
 )
 _LONGEST: Final = 255
 _BATCH: Final = 1000
+
+# Made once, since every exchange waits for them. A chain that is taken is ours until the
+# transaction ends.
+_ENTRIES: Final = table_of(AuditEntry)
+_CHAINS: Final = table_of(AuditChain)
+_END: Final = select(_CHAINS.c.chain, _CHAINS.c.number, _CHAINS.c.hash)
+_TAKE_FREE: Final = _END.limit(1).with_for_update(skip_locked=True)
+_TAKE_ANY: Final = _END.order_by(func.random()).limit(1).with_for_update()
+_ADD: Final = insert(_ENTRIES)
+_ADVANCE: Final = (
+    update(_CHAINS)
+    .where(_CHAINS.c.chain == bindparam("of"))
+    .values(number=bindparam("to"), hash=bindparam("by"))
+)
 
 
 class What(StrEnum):
@@ -84,40 +98,36 @@ class Entry:
 
 async def append(work: AsyncSession, entry: Entry, *, at: int) -> None:
     """Write the entry, as part of the transaction `work`."""
-    chain, number, previous = await _take_chain(work)
-    values = {
-        **asdict(entry),
-        "who": _plain(entry.who),
-        "why": None if entry.why is None else _plain(entry.why),
-        "what": entry.what.value,
-        "chain": chain,
-        "number": number + 1,
+    connection = await work.connection()
+    free = (await connection.execute(_TAKE_FREE)).first()
+    # Where none is free: whichever it is, it will be before long.
+    end = free or (await connection.execute(_TAKE_ANY)).one()
+    values: dict[str, Any] = {
+        "chain": end.chain,
+        "number": end.number + 1,
         "at": at,
-        "previous": previous,
+        "what": entry.what.value,
+        "outcome": entry.outcome,
+        "who": _plain(entry.who),
+        "client": entry.client,
+        "whom": entry.whom,
+        "session": entry.session,
+        "why": None if entry.why is None else _plain(entry.why),
+        "origin": entry.origin,
+        "request_id": entry.request_id,
+        "previous": end.hash,
     }
     values["hash"] = link(values)
-    await work.execute(insert(AuditEntry).values(values))
-    await work.execute(
-        update(AuditChain)
-        .where(AuditChain.chain == chain)
-        .values(number=values["number"], hash=values["hash"])
+    await connection.execute(_ADD, values)
+    await connection.execute(
+        _ADVANCE, {"of": end.chain, "to": values["number"], "by": values["hash"]}
     )
 
 
 def _plain(text: str) -> str:
     """One line that every database and terminal takes: some of it was typed by strangers."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[
-        :_LONGEST
-    ]
-
-
-async def _take_chain(work: AsyncSession) -> tuple[int, int, str]:
-    """The end of a chain, which is ours until the transaction ends."""
-    ends = select(AuditChain.chain, AuditChain.number, AuditChain.hash).limit(1)
-    free = (await work.execute(ends.with_for_update(skip_locked=True))).first()
-    if free is None:
-        free = (await work.execute(ends.order_by(func.random()).with_for_update())).one()
-    return free.chain, free.number, free.hash
+    printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(printable)[:_LONGEST]
 
 
 def link(values: Mapping[str, Any]) -> str:
@@ -132,14 +142,14 @@ def link(values: Mapping[str, Any]) -> str:
 
 async def export(work: AsyncSession, *, since: int = 0) -> AsyncIterator[dict[str, Any]]:
     """The entries from a time on, in the order in which they were written."""
-    columns = [getattr(AuditEntry, name) for name in (*_LINKED, "hash")]
+    columns = [_ENTRIES.c[name] for name in (*_LINKED, "hash")]
     last = 0
     while True:
         rows = (
             await work.execute(
-                select(AuditEntry.id, *columns)
-                .where(AuditEntry.id > last, AuditEntry.at >= since)
-                .order_by(AuditEntry.id)
+                select(_ENTRIES.c.id, *columns)
+                .where(_ENTRIES.c.id > last, _ENTRIES.c.at >= since)
+                .order_by(_ENTRIES.c.id)
                 .limit(_BATCH)
             )
         ).all()
@@ -192,15 +202,13 @@ async def check(work: AsyncSession) -> tuple[int, list[str]]:
 
 async def _ends(work: AsyncSession) -> dict[int, tuple[int, str]]:
     """The number and the hash of the last entry of each chain."""
-    rows = await work.execute(select(AuditChain.chain, AuditChain.number, AuditChain.hash))
-    return {row.chain: (row.number, row.hash) for row in rows}
+    return {row.chain: (row.number, row.hash) for row in await work.execute(_END)}
 
 
 async def _by_chain(work: AsyncSession) -> AsyncIterator[dict[str, Any]]:
-    columns = [getattr(AuditEntry, name) for name in (*_LINKED, "hash")]
     rows = await work.stream(
-        select(*columns)
-        .order_by(AuditEntry.chain, AuditEntry.number)
+        select(*(_ENTRIES.c[name] for name in (*_LINKED, "hash")))
+        .order_by(_ENTRIES.c.chain, _ENTRIES.c.number)
         .execution_options(yield_per=_BATCH)
     )
     async for row in rows.mappings():
