@@ -4,7 +4,19 @@ from typing import Final
 
 import typer
 
-from services.cli import accounts, audit, demo, keys, migrate, revoke, serve, token, trust, up
+from services.cli import (
+    accounts,
+    audit,
+    broker_keys,
+    demo,
+    keys,
+    migrate,
+    revoke,
+    serve,
+    token,
+    trust,
+    up,
+)
 from services.logs import configure_logging
 from services.runtime import KNOWN_ERRORS, fail
 
@@ -22,6 +34,7 @@ app.command("gateway")(serve.gateway)
 app.command("orders")(serve.orders)
 app.command("migrate")(migrate.migrate)
 app.command("revoke")(revoke.revoke)
+app.command("broker-keys")(broker_keys.broker_keys)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(trust.app, name="trust")
 app.add_typer(keys.app, name="keys")

@@ -26,6 +26,7 @@ from messaging.broker import Broker
 from messaging.errors import BrokerLoginError, VirtualHostError
 from messaging.link import Link
 from messaging.login import BrokerToken
+from messaging.probe import accepts
 from messaging.topology import declare
 from services.authority import Authority
 from services.contracts.rights import RIGHTS
@@ -34,11 +35,12 @@ from services.demo.client import ShopClient, next_event
 from services.keyring import Keyring
 from services.local import container
 from services.local.broker import OwnBroker
+from services.local.command import run
 from services.local.container import BrokerContainer
 from services.local.definitions import stack_definitions
 from services.local.installation import find_installation
 from services.local.logins import OPERATOR, Login
-from services.local.node import PrivateNode
+from services.local.node import NAME, PrivateNode
 from services.local.stack import LocalStack
 from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
@@ -350,6 +352,45 @@ async def test_a_renewal_that_the_broker_refuses_ends_in_a_new_login(realm: Real
 
     assert link._connection is not first
     await link.close(WAIT)
+
+
+async def test_a_node_that_runs_learns_a_key_and_unlearns_it(realm: Realm, tmp_path: Path) -> None:
+    """By docs/operations-broker-tokens.md: another key under a withdrawn one's id voids that."""
+    added, other = SigningKey.generate(), SigningKey.generate()
+    assert not await is_let_in(realm, added)
+
+    await add_key(realm, added.kid, added, tmp_path)
+    assert await is_let_in(realm, added)
+
+    await add_key(realm, added.kid, other, tmp_path)
+    assert not await is_let_in(realm, added)
+
+
+async def is_let_in(realm: Realm, key: SigningKey) -> bool:
+    return await accepts(realm.url(ORDER_SERVICE, realm.token(key=key)), within=WAIT)
+
+
+async def add_key(realm: Realm, kid: str, key: SigningKey, folder: Path) -> None:
+    file = folder / "key.pem"
+    file.write_bytes(key.public.to_pem())
+    server = realm.broker._server
+    if isinstance(server, BrokerContainer):
+        place = "/etc/rabbitmq/key.pem"
+        copied = await run("docker", "cp", str(file), f"{server.name}:{place}", within=WAIT)
+        assert copied.succeeded, copied.output
+        told = await run(
+            *("docker", "exec", "--user", "rabbitmq", server.name),
+            *("rabbitmqctl", "add_uaa_key", kid, f"--pem-file={place}"),
+            within=3 * WAIT,
+        )
+    else:
+        control = server._installation.server.with_name("rabbitmqctl")
+        told = await run(
+            *(str(control), "-n", NAME, "add_uaa_key", kid, f"--pem-file={file}"),
+            within=3 * WAIT,
+            env=server._environment(),
+        )
+    assert told.succeeded, told.output
 
 
 async def test_the_whole_stack_runs_on_tokens_and_places_an_order(realm: Realm) -> None:

@@ -1,0 +1,46 @@
+"""`carnet broker-keys`: whom the broker is to believe, where tokens log in there."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from services.cli.amend import STATE, State, open_folder
+from services.errors import StartError
+from services.local.token_login import TokenLogin
+from services.settings import BROKER_RESOURCE
+
+CONFIGURATION: Final = "carnet-oauth2.conf"
+
+
+def broker_keys(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made where it is missing.")],
+    *,
+    state: State = STATE,
+    at: Annotated[
+        Path | None, typer.Option(help="Where the broker will find the keys; FOLDER by default.")
+    ] = None,
+    resource: Annotated[
+        str, typer.Option(help="The broker's name in the tokens: CARNET_BROKER_RESOURCE.")
+    ] = BROKER_RESOURCE,
+) -> None:
+    """Write the issuer's public keys, and the configuration by which RabbitMQ believes them.
+
+    The active one and the next, as files in PEM. Prints what makes a node that runs believe them
+    too. Repeat it whenever the statement lists another key, and before that key signs.
+    """
+    authority, _ = open_folder(state)
+    login = TokenLogin.of(authority.current(now=time.time()), resource)
+    place = at or folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, key in login.files().items():
+            (folder / name).write_bytes(key)
+        (folder / CONFIGURATION).write_text(login.configuration(str(place)))
+    except OSError as error:
+        raise StartError(f"{error.filename or folder}: cannot write: {error.strerror}") from error
+    for kid in sorted(login.keys):
+        # Of this name on RabbitMQ 3.10; 4 has it as well, beside add_signing_key.
+        sys.stdout.write(f"rabbitmqctl add_uaa_key {kid} --pem-file={place / kid}.pem\n")
