@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
-SOURCES := auth messaging services tests
+SOURCES := auth messaging services tests benchmarks
 
 ifdef UV
 MAKE_VENV = uv venv --quiet --allow-existing --python '>=3.11' $(VENV)
@@ -46,6 +46,11 @@ check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter
 format: $(VENV)/.dev ## Write the code as ruff would
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure what trust costs: revocations in memory, and from sign-out to effect
+	@$(BIN)/python -m benchmarks.live_revocations
+	@$(BIN)/python -m benchmarks.revocation_latency
 
 .PHONY: secrets
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
