@@ -28,11 +28,12 @@ def broker_keys(
 ) -> None:
     """Write the issuer's public keys, and the configuration by which RabbitMQ believes them.
 
-    The active one and the next, as files in PEM. Prints what makes a node that runs believe them
+    Those that sign or will, as files in PEM. Prints what makes a node that runs believe them
     too. Repeat it whenever the statement lists another key, and before that key signs.
     """
     authority, _ = open_folder(state)
-    login = TokenLogin.of(authority.current(now=time.time()), resource)
+    now = time.time()
+    login = TokenLogin.of(authority.current(now=now), resource, now=now)
     place = at or folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -183,7 +183,8 @@ class LocalStack:
         self._held.close()
 
     def _token_login(self) -> TokenLogin:
-        return TokenLogin.of(Authority(self.state).current(now=time.time()), BROKER_RESOURCE)
+        now = time.time()
+        return TokenLogin.of(Authority(self.state).current(now=now), BROKER_RESOURCE, now=now)
 
     def _hold_state(self) -> None:
         try:

@@ -22,10 +22,11 @@ class TokenLogin:
     keys: Mapping[str, VerificationKey]
 
     @classmethod
-    def of(cls, key_set: KeySet, resource: str) -> Self:
-        """Believe the key that signs and those that may follow it."""
+    def of(cls, key_set: KeySet, resource: str, *, now: float) -> Self:
+        """Believe the keys that may sign, and those that will."""
         listed = key_set.issuer_keys.items()
-        return cls(resource, {kid: each.key for kid, each in listed if each.state != "retired"})
+        may_sign = {kid: each.key for kid, each in listed if each.signed_in_time(int(now))}
+        return cls(resource, may_sign)
 
     def files(self) -> dict[str, bytes]:
         """The keys as files, by name. They are public."""

@@ -13,7 +13,9 @@ from services.authority import Authority
 from services.cli import trust
 from services.cli.broker_keys import broker_keys
 from services.errors import StartError
+from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
+from services.settings import BROKER_RESOURCE
 
 app = typer.Typer()
 app.command()(broker_keys)
@@ -45,7 +47,7 @@ def test_every_key_that_signs_or_will_is_written(tmp_path: Path, state: Path) ->
         assert f"rabbitmqctl add_uaa_key {kid} --pem-file=/etc/rabbitmq/{kid}.pem" in result.output
 
 
-def test_a_retired_key_is_not(tmp_path: Path, state: Path) -> None:
+def test_a_retired_key_is_until_it_may_sign_no_more(tmp_path: Path, state: Path) -> None:
     before = Authority(state).current(now=time.time())
     (retired,) = [kid for kid, key in before.issuer_keys.items() if key.state == "active"]
     rotated = CliRunner().invoke(trust.app, ["rotate", "issuer", "--state", str(state)])
@@ -54,8 +56,10 @@ def test_a_retired_key_is_not(tmp_path: Path, state: Path) -> None:
     run(tmp_path / "keys", state)
 
     after = Authority(state).current(now=time.time())
-    assert after.issuer_keys[retired].state == "retired"
-    assert not (tmp_path / "keys" / f"{retired}.pem").exists()
+    ends = after.issuer_keys[retired].retired_at
+    assert ends is not None
+    assert (tmp_path / "keys" / f"{retired}.pem").exists()
+    assert retired not in TokenLogin.of(after, BROKER_RESOURCE, now=ends + 1).keys
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, state: Path) -> None:

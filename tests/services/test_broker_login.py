@@ -108,7 +108,7 @@ async def _open_realm(kind: str, folder: Path) -> tuple[Realm, PrivateNode | Bro
     believed = {key.kid: key.public for key in others.values()}
     operator = Login.generate(OPERATOR)
     definitions = stack_definitions({OPERATOR: operator})
-    tokens = TokenLogin.of(key_set, BROKER_RESOURCE)
+    tokens = TokenLogin.of(key_set, BROKER_RESOURCE, now=time.time())
     tokens = TokenLogin(tokens.resource, {**tokens.keys, **believed})
     server: PrivateNode | BrokerContainer
     if kind == "container":
