@@ -16,7 +16,6 @@ from services.demo.story import Backstage, tell
 from services.errors import StartError
 from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
-from services.logs import configure_logging
 
 
 def demo(
@@ -44,7 +43,6 @@ def demo(
 
       carnet demo --url http://127.0.0.1:8000 --amqp-url amqp://operator:…@127.0.0.1 --state secrets
     """
-    configure_logging(service="carnet", log_format="console", level="error")
     screen = Screen()
     passphrase = passphrase_file.read_bytes().strip() if passphrase_file else None
     if url is None:

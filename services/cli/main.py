@@ -5,6 +5,7 @@ from typing import Final
 import typer
 
 from services.cli import accounts, demo, migrate, serve, token, trust, up
+from services.logs import configure_logging
 from services.runtime import KNOWN_ERRORS, fail
 
 app: Final = typer.Typer(
@@ -27,6 +28,8 @@ app.add_typer(token.app, name="token")
 
 def main() -> None:
     """Run the command; what it cannot cope with is one line and a non-zero exit."""
+    # What commands say goes to standard output; their log lines must not stand among it.
+    configure_logging(service="carnet", log_format="console", level="error")
     try:
         app()
     except KNOWN_ERRORS as error:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from services.local.ports import LOOPBACK
 from services.local.stack import LocalStack
-from services.logs import configure_logging
 from services.settings import Settings, read_settings
 
 
@@ -36,7 +35,6 @@ def up(
 ) -> None:
     """Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C."""
     settings = read_settings(StackSettings)
-    configure_logging(service="carnet", log_format="console", level="error")
     console = Console(stderr=True, highlight=False)
     stack = LocalStack(
         state or settings.state,
