@@ -98,6 +98,7 @@ ROWS: dict[str, Change] = {
     "is not ASCII": lambda text: text.encode() + b"\xff",
     "has four parts": lambda text: text.rpartition(".")[0],
     "has six parts": lambda text: f"{text}.AAAA",
+    "is too long": lambda _: OWNER.public.encrypt(bytes(400 * 1024)),
     "has padding": lambda text: f"{text}=",
     "has a line break": lambda text: f"{text}\n",
     "has an encrypted key": _text(1, lambda _: "AAAA"),
