@@ -44,6 +44,14 @@ def sealing_client(carnet: CarnetClaims) -> str | None:
     return carnet.sub.removeprefix(service) if carnet.sub.startswith(service) else None
 
 
+def named_clients(claims: CarnetClaims | AccessClaims) -> frozenset[str]:
+    """The clients that a token speaks for or through: each must still be listed."""
+    through = claims.actors if isinstance(claims, CarnetClaims) else (claims.client_id,)
+    service = service_subject("")
+    own = (claims.sub.removeprefix(service),) if claims.sub.startswith(service) else ()
+    return frozenset((*through, *own))
+
+
 def check_binding(
     seal: SealClaims,
     message: UnverifiedMessage,

@@ -35,6 +35,7 @@ from auth.checks import (
     check_signer,
     check_signing_time,
     header_values,
+    named_clients,
     only_header,
     refuse_mismatch,
     sealing_client,
@@ -45,6 +46,7 @@ from auth.errors import (
     ExpiredTokenError,
     ForbiddenError,
     RefusalError,
+    RevokedTokenError,
     UntrustedTokenError,
 )
 from auth.keyset import KeySet, ListedKey
@@ -308,3 +310,6 @@ class Verifier:
     def _check_revocation(self, claims: CarnetClaims | AccessClaims, *, now: float) -> None:
         self._trust.require_fresh(now)
         self._trust.revocations.check(session=claims.sid, subject=claims.sub, epoch=claims.epoch)
+        withdrawn = named_clients(claims) - self._trust.key_set.clients.keys()
+        if withdrawn:
+            raise RevokedTokenError(Code.REVOKED, "its client was withdrawn by the trust root")

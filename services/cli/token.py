@@ -117,6 +117,8 @@ def _judge(
             f"{error.filename}: cannot read: {error.strerror}; name the files with "
             "--trust-root and --key-set"
         ) from error
+    except UnicodeDecodeError as error:
+        raise StartError(f"{key_set}: is no key set statement") from error
     verifier = Verifier(trust, audience=audience)
     judges: dict[str, Callable[[], object]] = {
         ACCESS_TOKEN: lambda: verifier.access_token(token, now=now),

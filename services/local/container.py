@@ -20,6 +20,7 @@ ANSWER_WITHIN: Final = 10.0
 PULL_WITHIN: Final = 300.0
 START_WITHIN: Final = 90.0
 STOP_WITHIN: Final = 20.0
+REMOVE_WITHIN: Final = 60.0
 PROBE_EVERY: Final = 0.3
 PROBE_WITHIN: Final = 5.0
 
@@ -126,7 +127,7 @@ class BrokerContainer:
 
     async def _create(self, files: Mapping[Path, str]) -> None:
         created = await self._docker(
-            *("create", "--name", self.name, "--hostname", "carnet", "--rm"),
+            *("create", "--name", self.name, "--hostname", "carnet"),
             *("--publish", f"{LOOPBACK}::5672", "--volume", f"{self.name}:/var/lib/rabbitmq"),
             IMAGE,
         )
@@ -166,8 +167,9 @@ class BrokerContainer:
         return await accepts(login.url(LOOPBACK, self.port), within=PROBE_WITHIN)
 
     async def _remove(self) -> None:
+        # Not `--rm`: the engine would remove it some time after it has ended.
         self.port = 0
-        await self._docker("rm", "--force", self.name, within=STOP_WITHIN)
+        await self._docker("rm", "--force", self.name, within=REMOVE_WITHIN)
 
     @staticmethod
     async def _docker(*arguments: str, within: float = ANSWER_WITHIN) -> Finished:

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from auth.errors import AuthError
 from auth.keyset import KeySet
+from auth.message import UnverifiedMessage
 from auth.revocation import RevocationList
 from auth.seal import Sealer
 from auth.verifier import Verifier
@@ -93,7 +94,10 @@ class Field:
     async def publish(self, scene: Scene, **properties: Any) -> None:
         """Past our own publisher, which would not send some of these."""
         self.trust.scene = scene
-        message = scene.message()
+        await self.send(scene.message(), **properties)
+
+    async def send(self, message: UnverifiedMessage, **properties: Any) -> None:
+        """Likewise, under the scene that was played last."""
         await self.raw.publish(
             PLACE.exchange,
             PLACE.routing_key,

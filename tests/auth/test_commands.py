@@ -404,6 +404,9 @@ ACCEPTED: dict[str, Change] = {
     "what a retired key issued in its last second": _both(
         _carnet_token(_signed_by(WHO.issuer_retired)), _carnet(iat=WHO.RETIRED_AT, exp=NOW + 200)
     ),
+    "a carnet of three actors": _carnet(
+        act={"sub": GATEWAY, "act": {"sub": REPORTS, "act": {"sub": ORDERS}}}
+    ),
     "a service's own carnet": _carnet(act=ABSENT, sub=f"service:{GATEWAY}", sid=ABSENT),
     "a session beside one that was ended": _ended("another-session-00001"),
     "a token of the epoch that revoked": _both(_revoked, _carnet(epoch=4)),

@@ -2,6 +2,7 @@
 
 from auth.assertion import MAX_ASSERTION_LIFE
 from auth.claims import LEEWAY
+from auth.keyset import MAX_STATEMENT
 from auth.policy import at_processing
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE
 from auth.statement import STATEMENT_LIFE
@@ -23,4 +24,5 @@ def test_times_are_as_written_down() -> None:
 
 def test_sizes_are_as_written_down() -> None:
     assert MAX_TOKEN == 4096
+    assert MAX_STATEMENT == 256 * 1024
     assert MAX_ACTORS == 3

@@ -45,7 +45,7 @@ from tests.auth.forge import (
     request_scene,
 )
 
-EXAMPLES = int(os.environ.get("CARNET_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("CARNET_EXAMPLES", "30"))
 """Inputs drawn for each property; a search for faults wants thousands."""
 
 bounded = settings(max_examples=EXAMPLES, deadline=None, database=None)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,7 +11,10 @@ from typer.testing import CliRunner, Result
 from services.cli.token import app
 from tests.auth.forge import Parties, Token, access_token
 
-NOW: Final = int(time.time())
+
+def _now() -> int:
+    """Of the wall, as the command reads it; never of when the tests were collected."""
+    return int(time.time())
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def who() -> Parties:
 def state(tmp_path: Path, who: Parties) -> Path:
     """A folder with the trust root's public half and the statement that it signed."""
     (tmp_path / "trust-root.json").write_text(json.dumps(who.trust_root.to_jwks()))
-    (tmp_path / "key-set.jwt").write_text(who.draft().sign(who.root, now=NOW))
+    (tmp_path / "key-set.jwt").write_text(who.draft().sign(who.root, now=_now()))
     return tmp_path
 
 
@@ -40,7 +42,8 @@ def _inspect(state: Path, token: str, *options: str) -> Result:
 
 
 def _token(who: Parties, claims: Mapping[str, object] | None = None) -> Token:
-    present = {"iat": NOW, "exp": NOW + 900, "auth_time": NOW, **(claims or {})}
+    now = _now()
+    present = {"iat": now, "exp": now + 900, "auth_time": now, **(claims or {})}
     return access_token(who).but(**present)
 
 
