@@ -35,6 +35,17 @@ test: $(VENV)/.dev ## Run every test, on a real broker
 	@$(BIN)/python -m services.local
 	$(BIN)/pytest
 
+.PHONY: attacks
+attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the counts
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m tests.attacks
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Send a million made-up messages (COUNT=n); goes on where it stopped
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m tests.attacks.fuzz --count $(COUNT)
+COUNT ?= 1000000
+
 .PHONY: check
 check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter
 	$(BIN)/ruff check .
