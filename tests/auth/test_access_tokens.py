@@ -118,6 +118,22 @@ def test_a_revoked_access_token_is_refused() -> None:
         assert refusal.value.code == Code.REVOKED
 
 
+@pytest.mark.parametrize(
+    "of_withdrawn",
+    [
+        access_token().but(client_id="withdrawn-service"),
+        access_token().but(sub="service:withdrawn-service"),
+    ],
+    ids=["issued to it", "that speaks for it"],
+)
+def test_an_access_token_of_a_withdrawn_client_is_refused(of_withdrawn: Token) -> None:
+    """The trust root need only stop listing it."""
+    with pytest.raises(RefusalError) as refusal:
+        judge_access_token(of_withdrawn)
+
+    assert refusal.value.code == Code.REVOKED
+
+
 def test_no_access_token_is_judged_by_an_expired_statement() -> None:
     over = parties().key_set().expires_at + 1
 
