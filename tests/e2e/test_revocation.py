@@ -30,7 +30,7 @@ async def carnet(stack: LocalStack, *arguments: str) -> str:
         "-c",
         "from services.cli.main import main; main()",
         *arguments,
-        env=service.environment(stack.amqp_url(USER_SERVICE), None)
+        env=service.environment(stack.amqp_url(USER_SERVICE), stack._passphrase)
         | {"CARNET_STATE": str(stack.state)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
