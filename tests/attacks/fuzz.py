@@ -8,7 +8,6 @@ Goes on where it was stopped: `.fuzz.json` keeps the seed and how far it came.
 import asyncio
 import json
 import os
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,4 +154,4 @@ def fuzz(
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(fuzz))
+    typer.run(fuzz)

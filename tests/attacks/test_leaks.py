@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from auth.keyset import TrustRoot
 from services.demo.client import Account, ShopClient, next_event
-from services.demo.forgeries import ForgersKeys, five_forgeries
-from services.demo.wiretap import Captured, Wiretap
+from services.demo.forgeries import Captured, ForgersKeys, five_forgeries
+from services.demo.wiretap import Wiretap
 from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
 from tests.e2e.test_revocation import BASKET, becomes, carnet
