@@ -21,8 +21,13 @@ ALPHABET: Final = "ABCyz019-_.= \n\0\u00e9\u0435\U0001f375"
 
 
 @cache
+def _scene() -> Scene:
+    return command_scene()
+
+
+@cache
 def _genuine() -> UnverifiedMessage:
-    return command_scene().with_seal(jti="7d44ba5c-8e2f-4b6e-9d3a-3f0f6a6f2c11").message()
+    return _scene().with_seal(jti="7d44ba5c-8e2f-4b6e-9d3a-3f0f6a6f2c11").message()
 
 
 def message(seed: int, number: int) -> UnverifiedMessage:
@@ -61,7 +66,7 @@ def _mutated(random: Random) -> UnverifiedMessage:
 
 def _malformed(random: Random) -> UnverifiedMessage:
     """Signed by the genuine keys, with one claim that cannot be."""
-    scene: Scene = command_scene()
+    scene = _scene()
     value = random.choice(JUNK)
     if random.random() < 0.5:
         claim = random.choice(CARNET_CLAIMS)
