@@ -20,7 +20,8 @@ RUN /opt/build/bin/hatchling build -t wheel \
     && /opt/build/bin/pip --python /opt/carnet/bin/python install --quiet --no-deps dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent carnet
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent carnet \
+    && install -d -o carnet -g carnet -m 0700 /var/lib/carnet
 COPY --from=build /opt/carnet /opt/carnet
 ENV PATH=/opt/carnet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
