@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from services.contracts.rights import NOTHING, RIGHTS, TOPIC_EXCHANGES, Pattern
 from services.local.definitions import generate_logins, stack_definitions
 from services.local.logins import password_hash
-from services.contracts.rights import NOTHING, RIGHTS, TOPIC_EXCHANGES, Pattern
 
 
 def test_a_password_hash_is_the_one_that_rabbitmq_computes() -> None:
