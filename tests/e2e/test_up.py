@@ -43,8 +43,8 @@ class Up:
     async def until(self, wanted: str) -> None:
         """Read until it says so."""
         async with asyncio.timeout(WITHIN):
-            while wanted not in await self._next_line():
-                pass
+            while wanted not in (line := await self._next_line()):
+                assert line, f"it ended; it said: {self.output}"
 
     async def ended(self) -> int:
         """Read to its end; its exit code."""
