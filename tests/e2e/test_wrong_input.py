@@ -30,6 +30,7 @@ def good(tmp_path: Path, amqp_url: str) -> dict[str, str]:
         "CARNET_AMQP_URL": amqp_url,
         "CARNET_TRUST_ROOT": str(tmp_path / "trust-root.json"),
         "CARNET_KEY_SET": str(tmp_path / "key-set.jwt"),
+        "CARNET_TRUST_STATE": str(tmp_path / "trust"),
         "CARNET_KEYS": str(tmp_path / "keys" / ORDER_SERVICE),
         "CARNET_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'data' / 'orders.db'}",
         "CARNET_PORT": str(free_ports(1)[0]),
