@@ -48,6 +48,6 @@ def _what_is_wrong(account: Account | None, found: Account | None) -> str | None
     """Why this is no sign-in, if so; `found` was right about a moment ago."""
     if account is None:
         return "unknown_name"
-    if found is None or found.password_hash != account.password_hash:
+    if found is None or found.epoch != account.epoch:  # not the hash: a sign-in may renew it
         return "wrong_password"
     return None if account.enabled else "disabled"

@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from argon2 import PasswordHasher
 from pydantic import ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
+from auth.passwords import hash_password
 from messaging.contract import InvalidBodyError
 from messaging.migrations import upgrade
 from messaging.rpc import Refused
@@ -147,6 +148,20 @@ async def test_a_change_during_the_sign_in_opens_no_session(users: Users, change
     assert refusal.value.code == "invalid_credentials"
     async with users.database.session() as work:
         assert (await work.scalars(select(Session))).all() == []
+
+
+@everywhere
+async def test_a_hash_that_is_renewed_during_the_sign_in_is_no_change(users: Users) -> None:
+    """As another sign-in of the same account does, when the cost of hashing has risen."""
+
+    async def meanwhile() -> None:
+        async with users.database.transaction() as work:
+            renewed = update(Account).values(password_hash=hash_password(PASSWORD))
+            await work.execute(renewed)
+
+    users.handlers.accounts._passwords = OvertakenPasswords(meanwhile)
+
+    assert (await users.sign_in()).access_token
 
 
 async def test_after_a_change_of_password_only_the_new_one_counts(users: Users) -> None:

@@ -130,6 +130,7 @@ async def test_of_many_guesses_at_once_only_the_first_five_are_looked_at(users: 
 
 @everywhere
 async def test_right_passwords_at_once_are_all_let_in(users: Users) -> None:
+    """Also while the first of them renews the hash, which is of an old cost."""
     outcomes = await asyncio.gather(*(sign_in(users) for _ in range(30)))
 
     assert len(outcomes) == 30
