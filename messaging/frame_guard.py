@@ -16,6 +16,8 @@ from pamqp import constants
 from pamqp.header import ContentHeader
 from yarl import URL
 
+from messaging.silence import Silence
+
 _HEAD: Final = struct.Struct(">BHI")
 """Frame type, channel, size of the payload (AMQP 0-9-1 §4.2.3)."""
 
@@ -62,6 +64,8 @@ class GuardedReader:
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
         self._pending = b""
+        self.frames = 0
+        """How many have been read."""
 
     def at_eof(self) -> bool:
         return not self._pending and self._reader.at_eof()
@@ -83,15 +87,19 @@ class GuardedReader:
             return head
         frame_type, channel, size = _HEAD.unpack(head)
         rest = await self._reader.readexactly(size + 1)
+        self.frames += 1
         payload = readable_payload(frame_type, rest[:-1])
         return _HEAD.pack(frame_type, channel, len(payload)) + payload + rest[-1:]
 
 
 class GuardedTransport(TransportFactory):
-    """Opens TCP or TLS, by the URL, with a guarded reader."""
+    """Opens TCP or TLS, by the URL, with a guarded reader; ends it when the broker is silent."""
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[Any, asyncio.StreamWriter]:
         tls = url.scheme == "amqps"
         factory = TLSTransportFactory() if tls else TCPTransportFactory()
         reader, writer = await factory.create(url, **kwargs)
-        return GuardedReader(reader), writer
+        guarded = GuardedReader(reader)
+        heartbeat = float(url.query.get("heartbeat", 0))
+        Silence(lambda: guarded.frames, writer, heartbeat=heartbeat).watch()
+        return guarded, writer

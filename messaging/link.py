@@ -26,11 +26,11 @@ from messaging.errors import (
     BrokerTokenError,
     BrokerUnavailableError,
     BrokerUnreachableError,
-    BrokerUrlError,
     VirtualHostError,
 )
 from messaging.frame_guard import GuardedTransport
 from messaging.login import TokenLogin, TokenSource
+from messaging.nodes import address, in_random_order, parse_urls
 from messaging.pause import Backoff
 
 ATTEMPT: Final = 10.0
@@ -39,9 +39,6 @@ ATTEMPT: Final = 10.0
 DISCARD: Final = 3.0
 """Seconds to close a connection in."""
 
-HEARTBEAT: Final = 10
-"""Seconds. A peer that is silent for three of them is gone."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -49,18 +46,22 @@ class Link:
     """A connection that is up, or being brought up, from `start` to `close`."""
 
     def __init__(self, url: str, *, name: str) -> None:
-        self._url = parse_url(url)
+        """`url`: of the broker, or of each node of its cluster (`messaging.nodes`)."""
+        self._urls = parse_urls(url)
+        self.node = ""
+        """Host and port of the node that it is, or was last, connected to."""
         self._name = name
         self._connection: aio_pika.Connection | None = None
         self._up = asyncio.Event()
-        self._lost = asyncio.Event()
+        self.lost = asyncio.Event()
+        """The present connection is no more."""
         self._login: TokenLogin | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
     def vhost(self) -> str:
         """The virtual host, as the client library reads it from the URL."""
-        return self._url.path[1:].replace("%2F", "/") or "/"
+        return self._urls[0].path[1:].replace("%2F", "/") or "/"
 
     @property
     def connected(self) -> bool:
@@ -117,25 +118,45 @@ class Link:
                 return channel
 
     async def _connect(self, deadline: float) -> None:
-        end = asyncio.get_running_loop().time() + deadline
-        url = self._url
-        if self._login is not None:
+        """Connect to one node, whichever lets us in within its share of `deadline` seconds.
+
+        Raises the refusal of a node, if one refused us, else the last node's error.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline
+        password = None if self._login is None else await self._login.password(deadline)
+        nodes = in_random_order(self._urls)
+        failures: list[BrokerError] = []
+        while nodes:
+            url = nodes.pop()
+            try:
+                await self._connect_to(url, password, (end - loop.time()) / (len(nodes) + 1))
+            except BrokerError as error:
+                failures.append(error)
+                if nodes:
+                    log.warning("broker_node_failed", link=self._name, detail=error.detail)
+            else:
+                return
+        raise next((e for e in failures if not isinstance(e, BrokerUnreachableError)), failures[-1])
+
+    async def _connect_to(self, url: URL, token: str | None, deadline: float) -> None:
+        if token is not None:
             # The login's name stands in the token; AMQP wants one beside it.
-            url = url.with_user(url.user or "token")
-            url = url.with_password(await self._login.password(deadline))
+            url = url.with_user(url.user or "token").with_password(token)
         connection = _GuardedConnection(url, self._name)
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
-            with _connect_faults(url, token=self._login is not None):
-                await connection.connect(timeout=end - asyncio.get_running_loop().time())
+            with _connect_faults(url, token=token is not None):
+                await connection.connect(timeout=deadline)
         except BaseException:
             await connection.close()
             raise
-        self._lost = lost
+        self.lost = lost
         self._connection = connection
+        self.node = address(url)
         self._up.set()
-        log.info("broker_connected", link=self._name, broker=_address(self._url))
+        log.info("broker_connected", link=self._name, broker=self.node)
 
     async def _supervise(self) -> None:
         """Connect again whenever the connection is lost, until cancelled by `close`."""
@@ -144,7 +165,7 @@ class Link:
             await self._until_lost()
             if self._up.is_set():
                 self._up.clear()
-                log.warning("broker_lost", link=self._name, broker=_address(self._url))
+                log.warning("broker_lost", link=self._name, broker=self.node)
                 await self._discard()
             await asyncio.sleep(backoff.next_wait())
             try:
@@ -155,7 +176,7 @@ class Link:
 
     async def _until_lost(self) -> None:
         """Return when the connection is lost, or its login has expired."""
-        ends: list[asyncio.Task[object]] = [asyncio.create_task(self._lost.wait())]
+        ends: list[asyncio.Task[object]] = [asyncio.create_task(self.lost.wait())]
         if self._login is not None and self._up.is_set():
             ends.append(asyncio.create_task(self._login.keep(self._update_secret)))
         try:
@@ -164,7 +185,7 @@ class Link:
             for end in ends:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-        self._lost.set()
+        self.lost.set()
 
     async def _update_secret(self, token: str) -> None:
         with broker_faults():
@@ -213,28 +234,6 @@ def broker_faults(*, passing: tuple[type[Exception], ...] = ()) -> Iterator[None
         raise BrokerUnavailableError(f"the connection broke: {error}") from error
 
 
-def parse_url(text: str) -> URL:
-    """Read the URL of a broker; heartbeats are added where it does not name its own.
-
-    Raises:
-        BrokerUrlError: it is none.
-    """
-    try:
-        url = URL(text)
-        port = url.port
-    except ValueError as error:
-        raise BrokerUrlError(f"not a URL of a broker: {error}") from error
-    if url.scheme not in {"amqp", "amqps"} or not url.host:
-        raise BrokerUrlError("a broker's URL has the form amqp://name:password@host:5672/vhost")
-    if port is None:
-        url = url.with_port(5671 if url.scheme == "amqps" else 5672)
-    return url if "heartbeat" in url.query else url.update_query(heartbeat=HEARTBEAT)
-
-
-def _address(url: URL) -> str:
-    return f"{url.host}:{url.port}"
-
-
 @contextmanager
 def _connect_faults(url: URL, *, token: bool) -> Iterator[None]:
     """One clear line for each way in which connecting fails. Never names the password.
@@ -246,15 +245,15 @@ def _connect_faults(url: URL, *, token: bool) -> Iterator[None]:
     except ProbableAuthenticationError as error:
         reason = "it does not take the token" if token else "wrong name or password"
         raise BrokerLoginError(
-            f"the broker at {_address(url)} refuses the login of {url.user!r}: {reason}"
+            f"the broker at {address(url)} refuses the login of {url.user!r}: {reason}"
         ) from error
     except InvalidFrameError as error:
         if "Connection.Close" not in str(error):
             raise BrokerUnreachableError(
-                f"what answers at {_address(url)} does not speak AMQP 0-9-1"
+                f"what answers at {address(url)} does not speak AMQP 0-9-1"
             ) from error
         raise VirtualHostError(
-            f"the broker at {_address(url)} refuses its virtual host {url.path[1:] or '/'!r} to"
+            f"the broker at {address(url)} refuses its virtual host {url.path[1:] or '/'!r} to"
             f" {url.user!r}: it does not exist, or this login has no access to it"
         ) from error
     except (Exception, asyncio.CancelledError) as error:
@@ -264,6 +263,6 @@ def _connect_faults(url: URL, *, token: bool) -> Iterator[None]:
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise
         raise BrokerUnreachableError(
-            f"no RabbitMQ answers at {_address(url)} ({str(error) or 'no answer in time'});"
+            f"no RabbitMQ answers at {address(url)} ({str(error) or 'no answer in time'});"
             " is it running, and is the URL right?"
         ) from error

@@ -63,7 +63,10 @@ class Settings(BaseSettings):
 class ServiceSettings(Settings):
     """What every service needs to know."""
 
-    amqp_url: SecretStr = Field(description="The broker, amqp://name:password@host:port/vhost")
+    amqp_url: SecretStr = Field(
+        description="The broker, amqp://name:password@host:port/vhost; the nodes of a cluster each "
+        "by such a URL, with spaces or commas between them"
+    )
     broker_login: BrokerLogin = Field(
         default="password", description="Whether the URL's password logs in, or the issuer's tokens"
     )
