@@ -92,6 +92,13 @@ NO_LIMIT: Final = 2_000_000_000
 """For queues that only wait or keep: RabbitMQ 4 drops, where no limit is set, what was handed
 out 20 times, and an operator may look at a dead letter more often. (3.10 knows no -1.)"""
 
+QUORUM: Final[Mapping[str, str | int]] = {
+    "x-queue-type": "quorum",
+    "x-quorum-initial-group-size": 3,
+}
+"""Replicated on three nodes of a cluster, so that one may be lost; a single broker holds the one
+replica that it can."""
+
 MAX_REQUEST_LIFE: Final = timedelta(seconds=60)
 """No request waits longer, whatever its publisher asked for."""
 
@@ -133,17 +140,17 @@ class WorkQueue:
             Queue(
                 self.name,
                 {
-                    "x-queue-type": "quorum",
+                    **QUORUM,
                     "x-delivery-limit": DELIVERY_LIMIT,
                     **_moved_to(DEAD, self.dead),
                 },
             ),
-            Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}),
+            Queue(self.dead, {**QUORUM, "x-delivery-limit": NO_LIMIT}),
             *(
                 Queue(
                     retry.name,
                     {
-                        "x-queue-type": "quorum",
+                        **QUORUM,
                         "x-delivery-limit": NO_LIMIT,
                         # Of the queue, not of each message: a long wait in front would hold
                         # up the short ones behind it.
@@ -174,11 +181,16 @@ def _moved_to(exchange: Exchange, routing_key: str) -> dict[str, str | int]:
 
 
 def rpc_queue(name: str) -> Queue:
-    """A queue of requests: classic, since what it holds is transient and soon expires."""
+    """A queue of requests, for all replicas of the service that answers them.
+
+    A quorum queue although what it holds is transient and soon expires: a classic one is down for
+    as long as its node is, and whoever consumes from it or declares it then waits without an
+    answer.
+    """
     return Queue(
         name,
         {
-            "x-queue-type": "classic",
+            **QUORUM,
             "x-message-ttl": int(MAX_REQUEST_LIFE.total_seconds() * 1000),
         },
     )

@@ -174,7 +174,8 @@ async def test_the_broker_knows_our_delivery_limit_and_at_least_once_dead_letter
     assert arguments[WORK.dead]["x-delivery-limit"] == NO_LIMIT
     assert arguments[WORK.retries[-1].name]["x-message-ttl"] == 600_000
     assert arguments[WORK.retries[-1].name]["x-dead-letter-strategy"] == "at-least-once"
-    assert arguments[QUESTIONS]["x-queue-type"] == "classic"
+    assert arguments[QUESTIONS]["x-queue-type"] == "quorum"
+    assert arguments[QUESTIONS]["x-message-ttl"] == 60_000
 
 
 async def test_what_the_broker_itself_rejects_lies_in_the_dead_letter_queue(raw: Raw) -> None:

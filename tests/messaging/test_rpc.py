@@ -479,6 +479,7 @@ async def test_a_forged_reply_is_dropped_and_the_genuine_one_awaited(
     counter.answer = wait
     asked = asyncio.create_task(counter.ask())
     request = await raw.next(spied)
+    await until(lambda: bool(counter.callers))
     body, reply_to = b'{"ok":{"price":"0.01"}}', request.reply_to or ""
     route = replace(
         AskPrice.route,
