@@ -11,16 +11,19 @@ A handler runs only for a message that was verified, inside the transaction that
 inbox row. It returns, or raises:
 
     RefusalError      the command is refused: recorded, told (`on_refused`), dead letter
-    NotYetError, TransientError, anything unforeseen
+    NotYetError, TransientError, anything unforeseen, nothing within its time limit
                       rolled back and tried again, after 1 s, 5 s, 30 s, 2 min, 10 min
     TrustUnavailableError, DatabaseUnavailableError
                       ours: rolled back; the same delivery waits here until we can go on
+
+A handler that kills the process does it at most five times, from the second time on with nobody
+beside it (`messaging.dispatch`, `messaging.retries`); then its message is dead letter `poison`.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -46,6 +49,9 @@ __all__ = ["CommandConsumer", "ConsumerParts"]
 C = TypeVar("C", bound=Command)
 W = TypeVar("W", bound=UnitOfWork)
 Handler = Callable[[C, Principal, W], Awaitable[None]]
+
+STOP: Final = 3.0
+"""Seconds for the last word to the database."""
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +121,15 @@ class CommandConsumer:
             drain=parts.drain,
             shutdown=shutdown,
         )
+        await _stop(dispatcher)
+
+
+async def _stop(dispatcher: Dispatcher) -> None:
+    try:
+        async with asyncio.timeout(STOP):
+            await dispatcher.stop()
+    except (TimeoutError, DatabaseUnavailableError) as error:
+        log.warning("starts_not_taken_back", detail=str(error))
 
 
 async def _decide(

@@ -16,6 +16,7 @@ from messaging.unit_of_work import UnitOfWork
 PREFETCH: Final = 200
 CONCURRENCY: Final = 16
 DRAIN: Final = 20.0
+TIME_LIMIT: Final = 60.0
 
 RefusalHook = Callable[[RefusalError, VerifiedMessage, Any], Awaitable[None]]
 """Writes what a service has to say about a refusal, with its own unit of work."""
@@ -31,6 +32,7 @@ class ConsumerParts:
     committed: called after each commit; wakes the outbox relay.
     prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once.
     drain: seconds for running handlers to finish at shutdown.
+    time_limit: seconds for one handler; then it is undone and tried later.
     """
 
     broker: Broker
@@ -46,3 +48,4 @@ class ConsumerParts:
     prefetch: int = PREFETCH
     concurrency: int = CONCURRENCY
     drain: float = DRAIN
+    time_limit: float = TIME_LIMIT

@@ -1,5 +1,16 @@
-"""From a delivery to its outcome: verify, parse, and do what it asks for in one transaction."""
+"""From a delivery to its outcome: what happens to it, in this order.
 
+1. It takes its turn: beside others, or alone if it was delivered before and may have killed us.
+2. It is verified. One that was delivered before has its start written down; the fifth crash
+   of it was the last.
+3. Its body is parsed. In one transaction its inbox row is claimed, its handler runs, and the
+   events are written. A row that was there already decides instead of the handler.
+4. A refusal, of whichever step, is written down and told in one transaction, if the message was
+   genuine. A failure is counted, and is an outcome too: later, or never again.
+"""
+
+import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,8 +33,15 @@ from messaging.inbox import Claim, claim, subject_of
 from messaging.outbox import add_events
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.registry import Registry
-from messaging.retries import count_attempt, forget_attempts
+from messaging.retries import (
+    CRASHES,
+    count_attempt,
+    count_start,
+    forget_attempts,
+    take_back_starts,
+)
 from messaging.topology import WorkQueue
+from messaging.turns import Turns
 from messaging.unit_of_work import UnitOfWork
 
 log = structlog.get_logger(__name__)
@@ -54,6 +72,8 @@ class Dispatcher:
         self._handlers = handlers
         self._parts = parts
         self._counts = counts
+        self._turns = Turns()
+        self._process = secrets.token_hex(16)
 
     async def outcome(self, delivery: Delivery) -> Outcome:
         """Do what the delivery asks for, once.
@@ -62,13 +82,23 @@ class Dispatcher:
             TrustUnavailableError, DatabaseUnavailableError: nothing is known to have been done;
                 try the same delivery again.
         """
-        now = self._parts.clock()
-        try:
-            outcome = await self._accept(delivery, now)
-        except RefusalError as refusal:
-            outcome = await self._refuse(refusal, delivery, now)
+        async with self._turns.alone() if delivery.redelivered else self._turns.together():
+            now = self._parts.clock()
+            try:
+                outcome = await self._accept(delivery, now)
+            except RefusalError as refusal:
+                outcome = await self._refuse(refusal, delivery, now)
         self._counts[_label(outcome)] += 1
         return outcome
+
+    async def stop(self) -> None:
+        """The process ends in order: what it has started and not ended is no crash.
+
+        Raises:
+            DatabaseUnavailableError: it will count as one.
+        """
+        async with self._parts.database.transaction() as session:
+            await take_back_starts(session, self._parts.tables.retries, process=self._process)
 
     async def _accept(self, delivery: Delivery, now: float) -> Outcome:
         handler = self._handlers.choose(delivery.type)
@@ -76,6 +106,7 @@ class Dispatcher:
             delivery.unverified(), handler.contract.route, handler.policy, handler.expiry, now=now
         )
         try:
+            await self._start(message, delivery, now)
             command = handler.contract.from_body(delivery.body)
             return await self._perform(handler, command, message, delivery, now)
         except RefusalError as refusal:
@@ -88,6 +119,25 @@ class Dispatcher:
             # A handler may raise anything, and a bug of ours is no fault of the message's.
             log.exception("handler_failed", type=delivery.type, message_id=message.seal.jti)
             return await self._try_later(type(error).__name__, message, delivery, now)
+
+    async def _start(self, message: VerifiedMessage, delivery: Delivery, now: float) -> None:
+        """Start on it, unless it has killed too many already.
+
+        Raises:
+            RefusalError: `poison`.
+        """
+        crashes = await self._crashes(message, delivery, now)
+        if crashes >= CRASHES:
+            raise RefusalError(Code.POISON, f"its handling ended {crashes} processes")
+
+    async def _crashes(self, message: VerifiedMessage, delivery: Delivery, now: float) -> int:
+        """Write down a start; the crashes before it. A first delivery costs nothing."""
+        if not delivery.redelivered:
+            return 0
+        async with self._parts.database.transaction() as session:
+            return await count_start(
+                session, self._parts.tables.retries, message, process=self._process, now=now
+            )
 
     async def _perform(
         self,
@@ -104,8 +154,10 @@ class Dispatcher:
             )
             if claimed.standing == "new":
                 work = self._work(session, message, delivery, now)
-                await handler.run(command, _caller(message), work)
-                await self._conclude(work, delivery)
+                async with asyncio.timeout(self._parts.time_limit):
+                    await handler.run(command, _caller(message), work)
+                await self._add_events(work, delivery)
+            await self._forget(session, message, delivery)
         return self._after(claimed, Ack())
 
     async def _refuse(self, refusal: RefusalError, delivery: Delivery, now: float) -> Outcome:
@@ -114,6 +166,8 @@ class Dispatcher:
         message = refusal.authenticated
         if message is None:
             return dead
+        # To tell of it may be what kills us: after a last try it goes untold.
+        tell = await self._crashes(message, delivery, now) <= CRASHES
         async with self._parts.database.transaction() as session:
             claimed = await claim(
                 session,
@@ -123,10 +177,11 @@ class Dispatcher:
                 code=refusal.code,
                 now=now,
             )
-            if claimed.standing == "new":
+            if claimed.standing == "new" and tell:
                 await self._tell(
                     refusal, message, self._work(session, message, delivery, now), delivery
                 )
+            await self._forget(session, message, delivery)
         return self._after(claimed, dead)
 
     async def _tell(
@@ -135,8 +190,9 @@ class Dispatcher:
         """What the service has to say; if it fails at that, the refusal stands all the same."""
         try:
             async with work.session.begin_nested():
-                await self._parts.on_refused(refusal, message, work)
-                await self._conclude(work, delivery)
+                async with asyncio.timeout(self._parts.time_limit):
+                    await self._parts.on_refused(refusal, message, work)
+                await self._add_events(work, delivery)
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
         except Exception as error:
@@ -178,11 +234,15 @@ class Dispatcher:
     ) -> UnitOfWork:
         return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
 
-    async def _conclude(self, work: UnitOfWork, delivery: Delivery) -> None:
-        tables = self._parts.tables
-        await add_events(tables.outbox, work, trace_of(delivery.headers))
-        if delivery.returned:
-            await forget_attempts(work.session, tables.retries, work.message)
+    async def _add_events(self, work: UnitOfWork, delivery: Delivery) -> None:
+        await add_events(self._parts.tables.outbox, work, trace_of(delivery.headers))
+
+    async def _forget(
+        self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery
+    ) -> None:
+        """It is done with, and so are its counts, where it can have any."""
+        if delivery.returned or delivery.redelivered:
+            await forget_attempts(session, self._parts.tables.retries, message)
 
 
 def _caller(message: VerifiedMessage) -> Principal:

@@ -5,6 +5,7 @@ the one thing that it is about.
 """
 
 import itertools
+import json
 import secrets
 import time
 import uuid
@@ -171,6 +172,16 @@ def issuer() -> Issuer:
 
 
 def make_trust() -> SwitchableTrust:
+    """Trust in the issuer and all three clients."""
+    return SwitchableTrust(TrustRoot([_root().public]).verify(make_statement(), now=time.time()))
+
+
+def root_jwks() -> str:
+    """The trust root, as a file holds it."""
+    return json.dumps(TrustRoot([_root().public]).to_jwks())
+
+
+def make_statement() -> str:
     """The statement that lists the issuer and all three clients."""
     now = time.time()
     draft = KeySetDraft.new(ISSUER)
@@ -185,8 +196,7 @@ def make_trust() -> SwitchableTrust:
             exchanges=frozenset(),
             scopes=frozenset(),
         )
-    statement = draft.sign(_root(), now=now - 60)
-    return SwitchableTrust(TrustRoot([_root().public]).verify(statement, now=now))
+    return draft.sign(_root(), now=now - 60)
 
 
 def make_carnet(

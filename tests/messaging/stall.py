@@ -153,6 +153,12 @@ class Stall:
         async with self.database.session() as session:
             return sorted((await session.scalars(select(SALES.c.what))).all())
 
+    async def until_sold(self, count: int) -> None:
+        """Wait until so much is sold, by whichever process."""
+        async with asyncio.timeout(WAIT):
+            while await self.rows(SALES) < count:  # noqa: ASYNC110 - a table has no event
+                await asyncio.sleep(0.02)
+
     async def rows(self, table: Table) -> int:
         async with self.database.session() as session:
             return await session.scalar(select(func.count()).select_from(table)) or 0
