@@ -3,6 +3,7 @@
     MessagingError
     ├── BrokerError                  the broker, or the way to it
     │   ├── BrokerUnavailableError   no connection now; the supervisor is at it, try again later
+    │   │   ├── BrokerBlockedError   connected, but it takes no messages now: it is short of memory
     │   │   ├── BrokerUnreachableError  nobody answers at the address
     │   │   └── BrokerTokenError     nobody gives us a token to log in with now
     │   ├── BrokerUrlError           the URL cannot be one
@@ -13,9 +14,13 @@
     │   └── MissingTopologyError     it does not exist, and we may not make it
     ├── PublishError                 one message was not, or may not have been, published
     │   ├── OversizedHeadersError    ours: never sent
+    │   ├── BacklogFullError         ours: never sent, too many wait for the broker already
     │   ├── UnroutableError          no queue would take it: not stored anywhere
     │   ├── PublishForbiddenError    this login may not publish there: not stored anywhere
     │   └── UnconfirmedError         unknown: it may arrive yet
+    │       ├── NackedError          the broker says no, for one queue of several perhaps
+    │       ├── LateError            no confirm in time
+    │       └── CutOffError          the connection or the channel broke before the confirm
     ├── TransientError               a handler's: try this message again later
     │   └── NotYetError              a handler's: what it needs has not happened yet
     └── DatabaseError                the service's own database
@@ -47,6 +52,12 @@ class BrokerUnavailableError(BrokerError):
     """There is no connection now, or it broke in the middle."""
 
     code = "broker_unavailable"
+
+
+class BrokerBlockedError(BrokerUnavailableError):
+    """The broker takes no messages at present, short of memory or disk; nothing was sent."""
+
+    code = "broker_blocked"
 
 
 class BrokerUnreachableError(BrokerUnavailableError):
@@ -109,6 +120,12 @@ class OversizedHeadersError(PublishError):
     code = "oversized_headers"
 
 
+class BacklogFullError(PublishError):
+    """As much as we hold waits for the broker already: never sent, and said at once."""
+
+    code = "backlog_full"
+
+
 class UnroutableError(PublishError):
     """The broker has no queue, or no exchange, for it; it is stored nowhere."""
 
@@ -128,6 +145,24 @@ class UnconfirmedError(PublishError):
     """
 
     code = "unconfirmed"
+
+
+class NackedError(UnconfirmedError):
+    """The broker refused it (`basic.nack`), as a full queue does; another queue may have it."""
+
+    code = "nacked"
+
+
+class LateError(UnconfirmedError):
+    """The broker did not confirm within the deadline."""
+
+    code = "late"
+
+
+class CutOffError(UnconfirmedError):
+    """The connection or the channel broke between sending and confirm."""
+
+    code = "cut_off"
 
 
 class TransientError(MessagingError):

@@ -9,6 +9,7 @@ replaced by none. It then arrives like any other without a token, and is refused
 
 import asyncio
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
@@ -26,6 +27,10 @@ _CONTENT_HEAD: Final = struct.Struct(">HHQ")
 
 _NO_PROPERTIES: Final = b"\x00\x00"
 _BASIC_DELIVER: Final = struct.pack(">HH", 60, 60)
+_BLOCKED: Final = struct.pack(">HH", 10, 60)
+_UNBLOCKED: Final = struct.pack(">HH", 10, 61)
+"""`connection.blocked` and `.unblocked` (rabbitmq.com/docs/connection-blocked)."""
+
 _DELIVERY_TAG_AND_FLAGS: Final = 9
 
 
@@ -61,8 +66,12 @@ def _readable_delivery(payload: bytes) -> bytes:
 class GuardedReader:
     """The part of `asyncio.StreamReader` that the client reads frames with."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, on_blocked: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        """`on_blocked`: told whenever the broker stops taking messages, or takes them again."""
         self._reader = reader
+        self._on_blocked = on_blocked
         self._pending = b""
         self.frames = 0
         """How many have been read."""
@@ -89,17 +98,28 @@ class GuardedReader:
         rest = await self._reader.readexactly(size + 1)
         self.frames += 1
         payload = readable_payload(frame_type, rest[:-1])
+        if channel == 0 and frame_type == constants.FRAME_METHOD:
+            self._note(payload)
         return _HEAD.pack(frame_type, channel, len(payload)) + payload + rest[-1:]
+
+    def _note(self, payload: bytes) -> None:
+        if payload.startswith(_BLOCKED):
+            self._on_blocked(True)
+        elif payload.startswith(_UNBLOCKED):
+            self._on_blocked(False)
 
 
 class GuardedTransport(TransportFactory):
     """Opens TCP or TLS, by the URL, with a guarded reader; ends it when the broker is silent."""
 
+    def __init__(self, on_blocked: Callable[[bool], None]) -> None:
+        self._on_blocked = on_blocked
+
     async def create(self, url: URL, **kwargs: Any) -> tuple[Any, asyncio.StreamWriter]:
         tls = url.scheme == "amqps"
         factory = TLSTransportFactory() if tls else TCPTransportFactory()
         reader, writer = await factory.create(url, **kwargs)
-        guarded = GuardedReader(reader)
+        guarded = GuardedReader(reader, self._on_blocked)
         heartbeat = float(url.query.get("heartbeat", 0))
         Silence(lambda: guarded.frames, writer, heartbeat=heartbeat).watch()
         return guarded, writer

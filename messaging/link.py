@@ -6,7 +6,7 @@ Here a lost connection is gone with all of its channels, and whoever used one no
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -21,6 +21,7 @@ from aio_pika.exceptions import (
 from yarl import URL
 
 from messaging.errors import (
+    BrokerBlockedError,
     BrokerError,
     BrokerLoginError,
     BrokerTokenError,
@@ -39,6 +40,10 @@ ATTEMPT: Final = 10.0
 DISCARD: Final = 3.0
 """Seconds to close a connection in."""
 
+LONGEST_WAIT: Final = 3.0
+"""Seconds between two attempts at most: full jitter makes it half of that on average, and a
+broker that is up again is in use again within 5 s."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -52,9 +57,12 @@ class Link:
         """Host and port of the node that it is, or was last, connected to."""
         self._name = name
         self._connection: aio_pika.Connection | None = None
-        self._up = asyncio.Event()
+        self.up = asyncio.Event()
+        """Set while there is a connection."""
         self.lost = asyncio.Event()
         """The present connection is no more."""
+        self._unblocked = asyncio.Event()
+        self._unblocked.set()
         self._login: TokenLogin | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -65,7 +73,15 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        return self._up.is_set()
+        return self.up.is_set()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages on this connection now.
+
+        It says so only to a connection that publishes.
+        """
+        return not self._unblocked.is_set()
 
     async def start(self, deadline: float, *, tokens: TokenSource | None = None) -> None:
         """Connect for the first time, within `deadline` seconds.
@@ -94,13 +110,30 @@ class Link:
 
     async def close(self, deadline: float) -> None:
         """Stop the supervisor and close the connection, within `deadline` seconds."""
-        self._up.clear()
+        self.up.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 if self._supervisor is not None:
                     self._supervisor.cancel()
                     await asyncio.wait({self._supervisor})
                 await self._discard()
+
+    async def wait_until_unblocked(self, deadline: float) -> None:
+        """Wait until messages are taken here, at most `deadline` seconds.
+
+        Raises:
+            BrokerBlockedError: there is a connection, but the broker is short of memory or disk.
+            BrokerUnavailableError: there is no connection.
+        """
+        try:
+            async with asyncio.timeout(deadline):
+                while not self.up.is_set() or self.blocked:
+                    await self.up.wait()
+                    await self._unblocked.wait()
+        except TimeoutError as error:
+            if self.up.is_set():
+                raise BrokerBlockedError("the broker takes no messages at present") from error
+            raise BrokerUnavailableError("there is no connection to the broker") from error
 
     async def channel(self, deadline: float, *, on_return_raises: bool = False) -> AbstractChannel:
         """Open a channel with confirms, waiting for the connection if there is none.
@@ -110,7 +143,7 @@ class Link:
         """
         with broker_faults():
             async with asyncio.timeout(deadline):
-                await self._up.wait()
+                await self.up.wait()
                 if self._connection is None:
                     raise BrokerUnavailableError("the connection was closed")
                 channel = self._connection.channel(on_return_raises=on_return_raises)
@@ -143,7 +176,8 @@ class Link:
         if token is not None:
             # The login's name stands in the token; AMQP wants one beside it.
             url = url.with_user(url.user or "token").with_password(token)
-        connection = _GuardedConnection(url, self._name)
+        self._unblocked.set()
+        connection = _GuardedConnection(url, self._name, self._set_blocked)
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
@@ -155,16 +189,17 @@ class Link:
         self.lost = lost
         self._connection = connection
         self.node = address(url)
-        self._up.set()
+        self.up.set()
         log.info("broker_connected", link=self._name, broker=self.node)
 
     async def _supervise(self) -> None:
         """Connect again whenever the connection is lost, until cancelled by `close`."""
-        backoff = Backoff()
+        backoff = Backoff(limit=LONGEST_WAIT)
         while True:
             await self._until_lost()
-            if self._up.is_set():
-                self._up.clear()
+            if self.up.is_set():
+                self.up.clear()
+                self._unblocked.set()
                 log.warning("broker_lost", link=self._name, broker=self.node)
                 await self._discard()
             await asyncio.sleep(backoff.next_wait())
@@ -174,10 +209,17 @@ class Link:
             except BrokerError as error:
                 log.warning("broker_connect_failed", link=self._name, detail=error.detail)
 
+    def _set_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - the reader's callback
+        log.warning("broker_blocked" if blocked else "broker_unblocked", link=self._name)
+        if blocked:
+            self._unblocked.clear()
+        else:
+            self._unblocked.set()
+
     async def _until_lost(self) -> None:
         """Return when the connection is lost, or its login has expired."""
         ends: list[asyncio.Task[object]] = [asyncio.create_task(self.lost.wait())]
-        if self._login is not None and self._up.is_set():
+        if self._login is not None and self.up.is_set():
             ends.append(asyncio.create_task(self._login.keep(self._update_secret)))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -203,9 +245,9 @@ class Link:
 
 
 class _GuardedConnection(aio_pika.Connection):
-    def __init__(self, url: URL, name: str) -> None:
+    def __init__(self, url: URL, name: str, on_blocked: Callable[[bool], None]) -> None:
         super().__init__(url, client_properties={"connection_name": name})
-        self.kwargs["transport_factory"] = GuardedTransport()
+        self.kwargs["transport_factory"] = GuardedTransport(on_blocked)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""Publishing: mandatory, confirmed, within a deadline, many at once on one channel."""
+"""Publishing: mandatory, confirmed, within a deadline, many at once on one channel.
+
+What waits is bounded (`messaging.backlog`). While the broker is away or takes no messages, those
+who have a place wait for it until their own deadline, and all others are told at once.
+"""
 
 import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
@@ -15,14 +19,19 @@ from aio_pika.exceptions import (
 from aio_pika.exceptions import (
     PublishError as ReturnedError,
 )
+from aiormq import Channel as UnderlayChannel
 
+from messaging.backlog import LIMIT, Backlog
 from messaging.broker import Broker
 from messaging.envelope import MAX_HEADERS, Envelope, size_of
 from messaging.errors import (
+    BacklogFullError,
     BrokerUnavailableError,
+    CutOffError,
+    LateError,
+    NackedError,
     OversizedHeadersError,
     PublishForbiddenError,
-    UnconfirmedError,
     UnroutableError,
 )
 from messaging.link import broker_faults
@@ -36,11 +45,18 @@ class Publisher:
     """Publishes envelopes in one client's name; share one per process."""
 
     def __init__(
-        self, broker: Broker, *, client_id: str, clock: Callable[[], float] = time.time
+        self,
+        broker: Broker,
+        *,
+        client_id: str,
+        clock: Callable[[], float] = time.time,
+        limit: int = LIMIT,
     ) -> None:
+        """`limit`: messages under way at once; more are refused at once."""
         self._link = broker.publishing
         self._client_id = client_id
         self._clock = clock
+        self._backlog = Backlog(limit)
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
 
@@ -49,36 +65,52 @@ class Publisher:
 
         Raises:
             OversizedHeadersError: more than 16 KiB of headers; nothing was sent.
+            BacklogFullError: as much as we hold waits already; nothing was sent. At once.
             UnroutableError: no queue or no exchange takes it; it is stored nowhere.
             PublishForbiddenError: this login may not publish there.
-            UnconfirmedError: refused, late or cut off: it may have arrived, or may arrive yet.
+            NackedError, LateError, CutOffError: it may have arrived, or may arrive yet.
+            BrokerBlockedError: the broker took nothing within the deadline; nothing was sent.
             BrokerUnavailableError: no connection within the deadline; nothing was sent.
         """
         size = size_of(envelope.headers)
         if size > MAX_HEADERS:
             raise OversizedHeadersError(f"{size} bytes of headers, more than {MAX_HEADERS}")
         end = asyncio.get_running_loop().time() + deadline
-        channel = await self._open(deadline)
-        try:
-            await self._send(channel, envelope, end - asyncio.get_running_loop().time())
-        except ReturnedError as error:
-            raise UnroutableError(f"no queue takes {_name(envelope)}") from error
-        except DeliveryError as error:
-            raise UnconfirmedError(f"the broker refused to take {_name(envelope)}") from error
-        except ChannelClosed as error:
-            _explain(envelope, error)
-        except BrokerUnavailableError as error:
-            raise UnconfirmedError(f"{_name(envelope)}: {error.detail}") from error
+        with self._backlog.place(size + len(envelope.body)):
+            await self._link.wait_until_unblocked(deadline)
+            channel = await self._open(end)
+            try:
+                await self._send(channel, envelope, end)
+            except ReturnedError as error:
+                raise UnroutableError(f"no queue takes {_name(envelope)}") from error
+            except DeliveryError as error:
+                raise NackedError(f"the broker refused to take {_name(envelope)}") from error
+            except ChannelClosed as error:
+                _explain(envelope, error)
+            except TimeoutError as error:
+                raise LateError(f"{_name(envelope)} was not confirmed in time") from error
+            except BrokerUnavailableError as error:
+                raise CutOffError(f"{_name(envelope)}: {error.detail}") from error
 
-    async def _open(self, deadline: float) -> AbstractChannel:
-        """The channel that all publish on; a new one after the old one was closed."""
+    async def _open(self, end: float) -> UnderlayChannel:
+        """The channel that all publish on; a new one after the old one was closed.
+
+        Raises:
+            BacklogFullError: the broker owes us the confirms of too many that gave up waiting.
+        """
         with broker_faults():
-            async with asyncio.timeout(deadline), self._opening:
+            async with asyncio.timeout_at(end), self._opening:
                 if self._channel is None or self._channel.is_closed:
-                    self._channel = await self._link.channel(deadline, on_return_raises=True)
-                return self._channel
+                    left = end - asyncio.get_running_loop().time()
+                    self._channel = await self._link.channel(left, on_return_raises=True)
+                channel = cast("UnderlayChannel", await self._channel.get_underlay_channel())
+        if len(channel.confirmations) >= 2 * self._backlog.limit:
+            raise BacklogFullError(
+                f"the broker has left {len(channel.confirmations)} messages unconfirmed"
+            )
+        return channel
 
-    async def _send(self, channel: AbstractChannel, envelope: Envelope, deadline: float) -> None:
+    async def _send(self, channel: UnderlayChannel, envelope: Envelope, end: float) -> None:
         message = Message(
             envelope.body,
             headers=dict(envelope.headers),
@@ -95,15 +127,14 @@ class Publisher:
             type=envelope.route.type,
             app_id=self._client_id,
         )
-        with broker_faults(passing=(DeliveryError, ChannelClosed)):
-            underlay = await channel.get_underlay_channel()
-            await underlay.basic_publish(
+        with broker_faults(passing=(DeliveryError, ChannelClosed, TimeoutError)):
+            await channel.basic_publish(
                 message.body,
                 exchange=envelope.route.exchange,
                 routing_key=envelope.route.routing_key,
                 properties=message.properties,
                 mandatory=True,
-                timeout=deadline,
+                timeout=end - asyncio.get_running_loop().time(),
             )
 
 
@@ -122,7 +153,7 @@ def _explain(envelope: Envelope, error: ChannelClosed) -> NoReturn:
             raise PublishForbiddenError(
                 f"this login may not publish {_name(envelope)}: {text}"
             ) from error
-    raise UnconfirmedError(f"{_name(envelope)}: the channel was closed: {text}") from error
+    raise CutOffError(f"{_name(envelope)}: the channel was closed: {text}") from error
 
 
 def _name(envelope: Envelope) -> str:

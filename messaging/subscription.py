@@ -110,7 +110,8 @@ class Subscription:
         What was delivered can still be settled until `close`.
         """
         backoff = Backoff()
-        while not shutdown.is_set():
+        # A broker that is up again is consumed from at once: waiting for it costs no pause here.
+        while await first_of(self._link.up, shutdown, timeout=None) and not shutdown.is_set():
             try:
                 registration = await self._register()
             except BrokerUnavailableError as error:

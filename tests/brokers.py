@@ -33,6 +33,8 @@ class RunningBroker:
     host: str
     port: int
     management_port: int
+    control: Callable[..., Awaitable[None]]
+    """Runs `rabbitmqctl` with these arguments."""
     logins: Mapping[str, Login]
     """One for each service, with rights where `stack_vhost` gave them; and the operator's."""
 
@@ -161,7 +163,9 @@ class Brokers:
         except LocalError as error:
             raise UnavailableError(str(error)) from error
         self._stack.push_async_callback(node.kill)
-        return RunningBroker("private-node", LOOPBACK, node.port, node.management_port, logins)
+        return RunningBroker(
+            "private-node", LOOPBACK, node.port, node.management_port, node.control, logins
+        )
 
     async def _start_container(self) -> RunningBroker:
         await asyncio.to_thread(require_image, RABBITMQ_IMAGE)
@@ -172,10 +176,16 @@ class Brokers:
         ).with_exposed_ports(15672)
         await asyncio.to_thread(container.start)
         self._stack.push_async_callback(asyncio.to_thread, container.stop)
+
+        async def control(*arguments: str) -> None:
+            said = await asyncio.to_thread(container.exec, ["rabbitmqctl", *arguments])
+            assert said.exit_code == 0, said.output
+
         return RunningBroker(
             "container",
             container.get_container_host_ip(),
             int(container.get_exposed_port(5672)),
             int(container.get_exposed_port(15672)),
+            control,
             logins,
         )

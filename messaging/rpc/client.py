@@ -17,6 +17,7 @@ from auth.message import Route
 from auth.seal import Sealer
 from auth.trust import TrustSource
 from auth.verifier import Verifier
+from messaging.backlog import LIMIT, Backlog
 from messaging.broker import Broker
 from messaging.contract import Request
 from messaging.delivery import Delivery
@@ -68,13 +69,19 @@ class RpcClient:
         trust: TrustSource,
         decryption: DecryptionKey | None,
         clock: Callable[[], float],
+        limit: int = LIMIT,
     ) -> None:
-        """`decryption`: our own key, for replies to encrypted requests."""
+        """Nothing is sent before `start`.
+
+        decryption: our own key, for replies to encrypted requests.
+        limit: calls under way at once; more are refused at once.
+        """
         self._publisher = publisher
         self._sealer = sealer
         self._verifier = verifier
         self._cipher = Cipher(trust, decryption)
         self._clock = clock
+        self._backlog = Backlog(limit)
         self._calls: dict[str, _Call] = {}
         self._subscription = Subscription(
             broker,
@@ -129,10 +136,17 @@ class RpcClient:
             RpcTimeoutError: no reply in time, or the service cannot answer at present.
             NoRecipientKeyError: an encrypted request to a service without a listed key.
             InvalidBodyError: the reply is not of the request's contract.
+            BacklogFullError: as many calls as we hold are under way already.
             BrokerUnavailableError, PublishError: as `Publisher.publish`.
         """
         if not 0 < deadline <= MAX_REQUEST_LIFE.total_seconds():
             raise ValueError(f"a deadline is at most {MAX_REQUEST_LIFE}")
+        with self._backlog.place(0):
+            return await self._call(request, responder, deadline, carnet)
+
+    async def _call(
+        self, request: Request[R], responder: str, deadline: float, carnet: str | None
+    ) -> R:
         end = asyncio.get_running_loop().time() + deadline
         registration = await self._subscription.wait_until_ready(deadline)
         correlation_id = secrets.token_urlsafe(24)

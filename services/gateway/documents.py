@@ -51,6 +51,8 @@ RPC: Final = (
     problems.UPSTREAM_REFUSED,
     problems.UPSTREAM_UNAVAILABLE,
     problems.BROKER_UNAVAILABLE,
+    problems.BROKER_BLOCKED,
+    problems.BACKLOG_FULL,
     problems.UNROUTABLE,
     problems.UNCONFIRMED,
 )

@@ -6,6 +6,8 @@ from typing import Final
 from auth.errors import Code, TrustUnavailableError
 from messaging.contract import InvalidBodyError
 from messaging.errors import (
+    BacklogFullError,
+    BrokerBlockedError,
     BrokerUnavailableError,
     DatabaseUnavailableError,
     PublishForbiddenError,
@@ -36,10 +38,18 @@ REFUSALS: Final[Mapping[str, Kind]] = {
 }
 """A service's refusal, by its code. Any other one means that we asked wrongly: 502."""
 
-FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
+FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {  # the first that fits
+    BrokerBlockedError: (
+        problems.BROKER_BLOCKED,
+        "The broker takes no messages at present; nothing was accepted.",
+    ),
     BrokerUnavailableError: (
         problems.BROKER_UNAVAILABLE,
         "The broker cannot be reached; nothing was accepted.",
+    ),
+    BacklogFullError: (
+        problems.BACKLOG_FULL,
+        "Too much waits for the broker already; nothing was accepted.",
     ),
     UnroutableError: (
         problems.UNROUTABLE,

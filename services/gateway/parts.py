@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import Request
 
 from auth.verifier import Verifier
+from messaging.backlog import LIMIT
 from messaging.rpc import RpcClient
 from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
@@ -27,6 +28,8 @@ class GatewayOptions:
     """Whose word counts about where a request comes from; nobody's by default."""
     rpc_deadline: float = 5.0
     publish_deadline: float = 5.0
+    publish_backlog: int = LIMIT
+    """Messages that wait for the broker at most; the next request is answered 503 at once."""
     heartbeat: float = 10.0
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = 10.0

@@ -95,7 +95,9 @@ async def assemble(
     deadline: seconds for the broker's objects, and for replies to be able to reach us.
     """
     await declare(broker, GATEWAY_TOPOLOGY, deadline=deadline)
-    publisher = Publisher(broker, client_id=identity.client_id, clock=clock)
+    publisher = Publisher(
+        broker, client_id=identity.client_id, clock=clock, limit=options.publish_backlog
+    )
     verifier = Verifier(trust, audience=identity.client_id)
     rpc = RpcClient(
         broker,
@@ -105,6 +107,7 @@ async def assemble(
         trust=trust,
         decryption=identity.decryption,
         clock=clock,
+        limit=options.publish_backlog,
     )
 
     async def exchange(request: Exchange) -> Exchanged:

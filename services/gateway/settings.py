@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from messaging.backlog import LIMIT
 from services.gateway.parts import GatewayOptions
 from services.settings import ServiceSettings
 
@@ -40,6 +41,9 @@ class GatewaySettings(ServiceSettings):
     )
     publish_deadline: float = Field(
         default=5, gt=0, le=60, description="Seconds for the broker to confirm a command"
+    )
+    publish_backlog: int = Field(
+        default=LIMIT, ge=1, le=100_000, description="Messages that wait for the broker at most"
     )
 
     @field_validator("cors_origins", mode="before")
@@ -77,4 +81,5 @@ class GatewaySettings(ServiceSettings):
             heartbeat=self.heartbeat,
             rpc_deadline=self.rpc_deadline,
             publish_deadline=self.publish_deadline,
+            publish_backlog=self.publish_backlog,
         )

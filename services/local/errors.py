@@ -23,6 +23,12 @@ class NodeStartError(LocalError):
     code = "node_start"
 
 
+class NodeControlError(LocalError):
+    """`rabbitmqctl` failed on the private node."""
+
+    code = "node_control"
+
+
 class StateInUseError(LocalError):
     """Another stack runs on the same state folder."""
 

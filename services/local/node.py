@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from messaging.probe import accepts
 from services.local.child import Child
-from services.local.errors import NodeStartError, StateUnusableError
+from services.local.errors import NodeControlError, NodeStartError, StateUnusableError
 from services.local.installation import Installation
 from services.local.leftovers import Started, end_leftovers, forget, record, sole_use
 from services.local.logins import Login
@@ -27,6 +28,7 @@ from services.local.token_login import PLUGIN, TokenLogin
 NAME: Final = "carnet@localhost"
 START_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 15.0
+CONTROL_WITHIN: Final = 60.0
 PROBE_EVERY: Final = 0.2
 PROBE_WITHIN: Final = 5.0
 REASON: Final = 200  # characters
@@ -99,6 +101,31 @@ class PrivateNode:
         self._server = self._epmd = None
         forget(self._record)
         self._held.close()
+
+    async def control(self, *arguments: str) -> None:
+        """Run the node's own `rabbitmqctl`, with its cookie and its port mapper.
+
+        Raises:
+            NodeControlError: it failed; the text is what it said.
+        """
+        control = await asyncio.create_subprocess_exec(
+            str(self._installation.server.with_name("rabbitmqctl")),
+            *arguments,
+            env=self._environment(),
+            cwd=self.folder,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        try:
+            async with asyncio.timeout(CONTROL_WITHIN):
+                said, _ = await control.communicate()
+        except BaseException:
+            control.kill()
+            await control.wait()
+            raise
+        if control.returncode != 0:
+            raise NodeControlError(" ".join(said.decode(errors="replace").split())[:REASON])
 
     async def forget(self) -> None:
         """Remove what it held, once it has ended."""

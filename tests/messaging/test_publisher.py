@@ -9,11 +9,14 @@ import pytest_asyncio
 
 from messaging.broker import Broker
 from messaging.errors import (
+    BacklogFullError,
     BrokerUnavailableError,
+    CutOffError,
+    LateError,
     MessagingError,
     MissingTopologyError,
+    NackedError,
     PublishForbiddenError,
-    UnconfirmedError,
 )
 from messaging.publisher import Publisher
 from messaging.topology import COMMANDS, Binding, Queue, Topology, declare
@@ -60,7 +63,7 @@ async def test_what_is_cut_off_is_unknown_and_may_be_sent_again(
     results = await asyncio.gather(*attempts, return_exceptions=True)
     failures = [result for result in results if result is not None]
     assert failures
-    assert all(isinstance(e, (UnconfirmedError, BrokerUnavailableError)) for e in failures)
+    assert all(isinstance(e, (CutOffError, BrokerUnavailableError)) for e in failures)
     confirmed = len(results) - len(failures)
     assert await raw.count(WORK.name) >= confirmed
 
@@ -73,7 +76,7 @@ async def test_a_broker_that_does_not_confirm_in_time_leaves_it_unknown(
     await publisher.publish(sell().envelope, deadline=WAIT)
     wire.hold()
 
-    with pytest.raises(UnconfirmedError):
+    with pytest.raises(LateError):
         await publisher.publish(sell().envelope, deadline=0.2)
 
 
@@ -86,8 +89,53 @@ async def test_a_queue_that_is_full_refuses_to_confirm(publisher: Publisher, lin
     envelope = replace(sell().envelope, route=replace(sell().envelope.route, routing_key="full"))
     await publisher.publish(envelope, deadline=WAIT)
 
-    with pytest.raises(UnconfirmedError, match="refused to take"):
+    with pytest.raises(NackedError, match="refused to take"):
         await publisher.publish(envelope, deadline=WAIT)
+
+
+async def test_more_than_the_backlog_holds_is_refused_at_once(
+    link: Broker, wire: Wire, raw: Raw
+) -> None:
+    """Those with a place wait for the broker, and are published when it is back in time."""
+    publisher = Publisher(link, client_id=GATEWAY, limit=5)
+    wire.dead = True
+    wire.cut()
+    await until(lambda: not link.connected)
+    attempts = [
+        asyncio.create_task(publisher.publish(sell().envelope, deadline=WAIT)) for _ in range(20)
+    ]
+
+    refused, waiting = await asyncio.wait(attempts[5:], timeout=WAIT)
+    assert not waiting
+    assert [type(task.exception()) for task in refused] == [BacklogFullError] * 15
+    assert not any(task.done() for task in attempts[:5])
+    wire.dead = False
+
+    await asyncio.gather(*attempts[:5])
+    assert await raw.count(WORK.name) == 5
+    await publisher.publish(sell().envelope, deadline=WAIT)
+
+
+async def test_confirms_that_the_broker_owes_us_are_bounded_too(
+    link: Broker, wire: Wire, raw: Raw
+) -> None:
+    """As with a queue that has lost its majority: nobody waits any more, but it may yet come."""
+    publisher = Publisher(link, client_id=GATEWAY, limit=5)
+    await publisher.publish(sell().envelope, deadline=WAIT)
+    wire.hold()
+    for _ in range(2):
+        late = await asyncio.gather(
+            *(publisher.publish(sell().envelope, deadline=0.2) for _ in range(5)),
+            return_exceptions=True,
+        )
+        assert [type(error) for error in late] == [LateError] * 5
+
+    with pytest.raises(BacklogFullError, match="10 messages unconfirmed"):
+        await publisher.publish(sell().envelope, deadline=WAIT)
+    wire.release()
+    await raw.until_count(WORK.name, 11)
+
+    await publisher.publish(sell().envelope, deadline=WAIT)
 
 
 async def test_copies_to_other_queues_are_never_sent() -> None:

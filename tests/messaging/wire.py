@@ -25,6 +25,10 @@ class Wire:
         """Carry nothing any more, and close nothing either."""
         self._flowing.clear()
 
+    def release(self) -> None:
+        """Carry again, also what was held."""
+        self._flowing.set()
+
     @property
     def url(self) -> str:
         """The broker's URL, by way of this wire."""

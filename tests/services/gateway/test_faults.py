@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -128,6 +129,30 @@ async def test_without_the_broker_nothing_is_accepted_and_nothing_hangs(
     await ada.order(again.json()["id"])
     await ada.order(cached.json()["id"])
     assert await stack.stored_orders(ada.sub) == 2
+
+
+async def test_a_flood_while_the_broker_is_away_is_answered_and_not_kept(
+    stack: Stack, ada: User
+) -> None:
+    """Five may wait for the broker until their deadline; everyone else is told at once."""
+    async with (
+        wire_to(stack.amqp_url(GATEWAY)) as wire,
+        stack.another_gateway(
+            wire.url, publish_deadline=8, publish_backlog=5, trust_max_silence=60
+        ) as other,
+        httpx.AsyncClient(base_url=other.url, headers=ada.http.headers, timeout=PATIENCE) as http,
+    ):
+        assert (await http.post("/v1/orders", json=TEA)).status_code == 202
+        wire.dead = True
+        wire.cut()
+        await asyncio.wait_for(wire.refused.wait(), PATIENCE)
+
+        answers = await asyncio.gather(*(http.post("/v1/orders", json=TEA) for _ in range(40)))
+
+        codes = Counter(answer.json()["code"] for answer in answers)
+        assert codes == {"broker_unavailable": 5, "backlog_full": 35}
+        for answer in answers:
+            assert_repeatable(answer, ada, answer.json()["code"])
 
 
 @asynccontextmanager

@@ -12,12 +12,16 @@ from starlette.exceptions import HTTPException
 from auth.errors import TrustUnavailableError
 from messaging.contract import InvalidBodyError
 from messaging.errors import (
+    BacklogFullError,
+    BrokerBlockedError,
     BrokerUnavailableError,
     BrokerUnreachableError,
+    CutOffError,
     DatabaseUnavailableError,
+    LateError,
+    NackedError,
     OversizedHeadersError,
     PublishForbiddenError,
-    UnconfirmedError,
     UnroutableError,
 )
 from messaging.rpc import (
@@ -34,9 +38,13 @@ from services.gateway.settings import GatewaySettings
 FAULTS: list[tuple[Exception, int, str]] = [
     (BrokerUnavailableError("x"), 503, "broker_unavailable"),
     (BrokerUnreachableError("x"), 503, "broker_unavailable"),
+    (BrokerBlockedError("x"), 503, "broker_blocked"),
+    (BacklogFullError("x"), 503, "backlog_full"),
     (UnroutableError("x"), 503, "unroutable"),
     (PublishForbiddenError("x"), 503, "unroutable"),
-    (UnconfirmedError("x"), 503, "unconfirmed"),
+    (NackedError("x"), 503, "unconfirmed"),
+    (LateError("x"), 503, "unconfirmed"),
+    (CutOffError("x"), 503, "unconfirmed"),
     (RpcTimeoutError("x"), 503, "upstream_unavailable"),
     (RpcUnavailableError("x"), 503, "upstream_unavailable"),
     (NoRecipientKeyError("x"), 503, "upstream_unavailable"),
