@@ -11,6 +11,7 @@ A handler runs only for a message that was verified, inside the transaction that
 inbox row. It returns, or raises:
 
     RefusalError      the command is refused: recorded, told (`on_refused`), dead letter
+    RepeatedError     it had its effect before, longer ago than the inbox remembers: acknowledged
     NotYetError, TransientError, anything unforeseen, nothing within its time limit
                       rolled back and tried again, after 1 s, 5 s, 30 s, 2 min, 10 min
     TrustUnavailableError, DatabaseUnavailableError
@@ -23,6 +24,7 @@ beside it (`messaging.dispatch`, `messaging.retries`); then its message is dead 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
@@ -37,6 +39,7 @@ from messaging.dispatch import CommandHandler, Dispatcher
 from messaging.errors import DatabaseUnavailableError
 from messaging.outcome import Outcome
 from messaging.pause import Backoff
+from messaging.pruning import Pruner, retention
 from messaging.registry import Registry
 from messaging.serving import serve
 from messaging.settlement import Settlement
@@ -70,6 +73,11 @@ class CommandConsumer:
     def ready(self) -> bool:
         """Whether the consumer is registered on a channel that lives."""
         return self._subscription is not None and self._subscription.ready
+
+    @property
+    def retention(self) -> timedelta:
+        """How long inbox rows are kept: longer than any message of ours can live."""
+        return retention((handler.expiry for handler in self._handlers), self._queue)
 
     def handles(
         self, contract: type[C], policy: Policy, *, expiry: Expiry | None = None
@@ -114,13 +122,22 @@ class CommandConsumer:
             if outcome is not None:
                 await settlement.settle(delivery, outcome, shutdown)
 
-        await serve(
-            self._subscription,
-            handle,
-            concurrency=parts.concurrency,
-            drain=parts.drain,
-            shutdown=shutdown,
+        pruner = Pruner(
+            parts.database,
+            parts.tables,
+            keep=self.retention,
+            clock=parts.clock,
+            interval=parts.pruning,
         )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pruner.run(shutdown), name="pruner")
+            await serve(
+                self._subscription,
+                handle,
+                concurrency=parts.concurrency,
+                drain=parts.drain,
+                shutdown=shutdown,
+            )
         await _stop(dispatcher)
 
 

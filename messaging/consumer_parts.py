@@ -9,6 +9,7 @@ from auth.message import VerifiedMessage
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.database import Database
+from messaging.pruning import INTERVAL
 from messaging.publisher import Publisher
 from messaging.tables import MessagingTables
 from messaging.unit_of_work import UnitOfWork
@@ -33,6 +34,7 @@ class ConsumerParts:
     prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once.
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
+    pruning: seconds between two rounds of pruning, on average.
     """
 
     broker: Broker
@@ -49,3 +51,4 @@ class ConsumerParts:
     concurrency: int = CONCURRENCY
     drain: float = DRAIN
     time_limit: float = TIME_LIMIT
+    pruning: float = INTERVAL

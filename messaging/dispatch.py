@@ -28,7 +28,7 @@ from messaging.contract import Command
 from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
 from messaging.envelope import trace_of
-from messaging.errors import DatabaseUnavailableError, TransientError
+from messaging.errors import DatabaseUnavailableError, RepeatedError, TransientError
 from messaging.inbox import Claim, claim, subject_of
 from messaging.outbox import add_events
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
@@ -113,6 +113,9 @@ class Dispatcher:
             raise refusal.of(message) from refusal.__cause__
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
+        except RepeatedError as repeated:
+            log.info("repeated", detail=repeated.detail, message_id=message.seal.jti)
+            return Ack()
         except TransientError as fault:
             return await self._try_later(fault.detail, message, delivery, now)
         except Exception as error:
@@ -164,8 +167,8 @@ class Dispatcher:
         """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
         dead = DeadLetter(refusal.code, refusal.detail)
         message = refusal.authenticated
-        if message is None:
-            return dead
+        if message is None or refusal.code == Code.ID_REUSED:
+            return dead  # under a forged or a used id there is nothing to write down
         # To tell of it may be what kills us: after a last try it goes untold.
         tell = await self._crashes(message, delivery, now) <= CRASHES
         async with self._parts.database.transaction() as session:
@@ -195,6 +198,8 @@ class Dispatcher:
                 await self._add_events(work, delivery)
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
+        except RepeatedError as repeated:
+            log.info("refusal_not_told", detail=repeated.detail, message_id=message.seal.jti)
         except Exception as error:
             if is_database_fault(error):
                 raise

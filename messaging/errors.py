@@ -23,6 +23,7 @@
     │       └── CutOffError          the connection or the channel broke before the confirm
     ├── TransientError               a handler's: try this message again later
     │   └── NotYetError              a handler's: what it needs has not happened yet
+    ├── RepeatedError                a handler's: the message had its effect before
     └── DatabaseError                the service's own database
         ├── DatabaseUrlError         the URL cannot be one
         ├── DatabaseUnavailableError unreachable, locked, read-only, full: no message's fault
@@ -175,6 +176,12 @@ class NotYetError(TransientError):
     """Raised by a handler: the message overtook one that it depends on."""
 
     code = "not_yet"
+
+
+class RepeatedError(MessagingError):
+    """Raised by a handler: the effect's own table has this message, which the inbox forgot."""
+
+    code = "repeated"
 
 
 class DatabaseError(MessagingError):

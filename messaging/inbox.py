@@ -1,4 +1,7 @@
-"""The inbox: which messages are done with, so that none has its effect twice."""
+"""The inbox: which messages are done with, so that none has its effect twice.
+
+Rows are kept for as long as their message can come again (`messaging.pruning`).
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -37,7 +40,7 @@ def inbox_table(metadata: MetaData) -> Table:
         Column("value", String(64), nullable=False),
         Column("outcome", String(16), nullable=False),
         Column("code", String(64)),
-        Column("at", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False, index=True),
     )
 
 

@@ -30,7 +30,7 @@ def retries_table(metadata: MetaData) -> Table:
         Column("attempts", Integer, nullable=False),
         Column("starts", Integer, nullable=False, server_default="0"),
         Column("started_by", String(32)),
-        Column("at", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False, index=True),
     )
 
 

@@ -23,7 +23,9 @@ async def place_order(command: PlaceOrder, caller: Principal, work: OrderWork) -
     """Place the order once, whatever the number of deliveries; its id is the message's.
 
     Raises:
-        RefusalError: `invalid_id`: the message's id cannot be an order's.
+        RefusalError: `invalid_id`: the message's id cannot be an order's; `id_reused`: it is
+            another order's already.
+        RepeatedError: it was placed before, longer ago than the inbox remembers.
     """
     if ORDER_ID.match(work.message.seal.jti) is None:
         raise RefusalError("invalid_id", "the message's id is no UUID, so it cannot be an order's")
@@ -44,6 +46,7 @@ async def cancel_order(command: CancelOrder, caller: Principal, work: OrderWork)
     Raises:
         NotYetError: the order is not here yet; the cancel has overtaken it and waits its turn.
         ForbiddenError: `not_owner`.
+        RepeatedError: this very message was handled before.
     """
     order = await work.orders.get(command.order_id, lock=True)
     if order is None:

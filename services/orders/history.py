@@ -1,8 +1,10 @@
 """Each user's order events, numbered without a gap, in the transaction of what they tell."""
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.errors import Code, RefusalError
+from messaging.errors import RepeatedError
 from messaging.upsert import insert_into
 from services.contracts.orders import OrderEvent, OrderRefused, PlaceOrder, RecordedEvent
 from services.orders.tables import EVENTS, SEQUENCES
@@ -25,17 +27,33 @@ class History:
         ).scalar_one()
         return sequence
 
-    async def record(self, subject: str, event: OrderEvent) -> None:
-        """Keep an event as it is published."""
-        await self._session.execute(
-            insert(EVENTS).values(
-                subject=subject,
-                sequence=event.sequence,
-                order_id=event.order_id,
-                type=event.route.type,
-                body=event.to_body().decode(),
+    async def record(self, subject: str, event: OrderEvent, *, cause: str) -> None:
+        """Keep an event as it is published. `cause`: the command that it tells of.
+
+        Raises:
+            RepeatedError: that command was told of before.
+            RefusalError: `id_reused`: likewise, but it was about another order.
+        """
+        statement = insert_into(self._session, EVENTS).values(
+            subject=subject,
+            sequence=event.sequence,
+            order_id=event.order_id,
+            type=event.route.type,
+            body=event.to_body().decode(),
+            cause=cause,
+        )
+        recorded = await self._session.execute(
+            statement.on_conflict_do_nothing(index_elements=[EVENTS.c.cause]).returning(
+                EVENTS.c.sequence
             )
         )
+        if recorded.first() is None:
+            told = await self._session.scalar(
+                select(EVENTS.c.order_id).where(EVENTS.c.cause == cause)
+            )
+            if told != event.order_id:
+                raise RefusalError(Code.ID_REUSED, "its id was given to another command before")
+            raise RepeatedError("it was told of before")
 
     async def after(self, subject: str, sequence: int, *, limit: int) -> list[RecordedEvent]:
         """The subject's events after a number, oldest first, at most `limit`."""

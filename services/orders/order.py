@@ -51,6 +51,15 @@ class Order:
             refusal=TOTAL_TOO_LARGE if too_large else None,
         )
 
+    def same_wish(self, other: "Order") -> bool:
+        """Whether both come of one message: the same subject wants the same."""
+        return (self.id, self.subject, self.lines, self.currency) == (
+            other.id,
+            other.subject,
+            other.lines,
+            other.currency,
+        )
+
     def cancel(self, *, at: int) -> bool:
         """Cancel it; False where it was cancelled before, or refused: nothing to cancel."""
         if self.state != "placed":

@@ -7,6 +7,9 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.errors import Code, RefusalError
+from messaging.errors import RepeatedError
+from messaging.upsert import insert_into
 from services.contracts.orders import OrderLine
 from services.orders.order import Order
 from services.orders.tables import LINES, ORDERS
@@ -47,20 +50,31 @@ class OrderStore:
         self._session = session
 
     async def add(self, order: Order) -> None:
-        """Keep a new order."""
-        await self._session.execute(
-            insert(ORDERS).values(
-                id=order.id,
-                subject=order.subject,
-                actors=list(order.actors),
-                currency=order.currency,
-                total=order.total,
-                state=order.state,
-                refusal=order.refusal,
-                placed_at=order.placed_at,
-                changed_at=order.changed_at,
-            )
+        """Keep a new order.
+
+        Raises:
+            RepeatedError: it was kept before, with the same content of the same subject.
+            RefusalError: `id_reused`: its id is another order's.
+        """
+        statement = insert_into(self._session, ORDERS).values(
+            id=order.id,
+            subject=order.subject,
+            actors=list(order.actors),
+            currency=order.currency,
+            total=order.total,
+            state=order.state,
+            refusal=order.refusal,
+            placed_at=order.placed_at,
+            changed_at=order.changed_at,
         )
+        added = await self._session.execute(
+            statement.on_conflict_do_nothing(index_elements=[ORDERS.c.id]).returning(ORDERS.c.id)
+        )
+        if added.first() is None:
+            kept = await self.get(order.id)
+            if kept is None or not kept.same_wish(order):
+                raise RefusalError(Code.ID_REUSED, "its id is another order's")
+            raise RepeatedError("the order was placed before")
         if order.lines:
             await self._session.execute(
                 insert(LINES),

@@ -76,8 +76,13 @@ EVENTS: Final = Table(
     Column("order_id", String(64), nullable=False, index=True),
     Column("type", String(64), nullable=False),
     Column("body", Text, nullable=False),
+    Column("cause", String(130), unique=True),
 )
-"""Each user's order events, numbered without a gap: what a client missed is read from here."""
+"""Each user's order events, numbered without a gap: what a client missed is read from here.
+
+`cause` is the command that an event tells of, as publisher and message id. Each command is told of
+once, and this keeps it unique for ever, also when the inbox is pruned. (Rows from before this
+column have none.)"""
 
 SEQUENCES: Final = Table(
     "event_sequences",

@@ -29,9 +29,13 @@ class OrderWork(UnitOfWork):
     async def tell(self, subject: str, event: Callable[[int, datetime], OrderEvent]) -> None:
         """Record an event as the subject's next one, and publish it once this is committed.
 
-        `event` receives its sequence number and the time.
+        `event` receives its sequence number and the time. A command is told of once.
+
+        Raises:
+            RepeatedError, RefusalError: it was before (`History.record`).
         """
         sequence = await self.history.next_sequence(subject)
         told = event(sequence, datetime.fromtimestamp(int(self.now), UTC))
-        await self.history.record(subject, told)
+        seal = self.message.seal
+        await self.history.record(subject, told, cause=f"{seal.iss}/{seal.jti}")
         self.publish(told, subject=subject)

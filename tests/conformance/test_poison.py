@@ -15,7 +15,7 @@ from tests.messaging.conftest import started_broker
 from tests.messaging.market import GATEWAY, WORK, sell
 from tests.messaging.mortal import POISON, Plan
 from tests.messaging.raw import WAIT, raw_channel
-from tests.messaging.stall import TABLES, Stall, open_stall
+from tests.messaging.stall import SALES, TABLES, Stall, open_stall
 
 MANY_STARTS = 60.0
 """Seconds for all those processes, on a machine that does other things too."""
@@ -79,7 +79,7 @@ async def test_poison_is_set_aside_after_five_crashes_and_costs_no_neighbour(
     plan = Plan(conformance_amqp_url, str(stall.database.url))
     async with supervised(plan, tmp_path) as supervisor:
         dead = await stall.raw.next(WORK.dead, within=MANY_STARTS)
-        await stall.until_sold(len(innocent))
+        await stall.until_rows(SALES, len(innocent))
         assert await supervisor.stop() == 0
 
     assert supervisor.said.count("killed") == CRASHES

@@ -153,10 +153,10 @@ class Stall:
         async with self.database.session() as session:
             return sorted((await session.scalars(select(SALES.c.what))).all())
 
-    async def until_sold(self, count: int) -> None:
-        """Wait until so much is sold, by whichever process."""
+    async def until_rows(self, table: Table, count: int) -> None:
+        """Wait until a table has so many rows, whoever writes or removes them."""
         async with asyncio.timeout(WAIT):
-            while await self.rows(SALES) < count:  # noqa: ASYNC110 - a table has no event
+            while await self.rows(table) != count:  # noqa: ASYNC110 - a table has no event
                 await asyncio.sleep(0.02)
 
     async def rows(self, table: Table) -> int:
