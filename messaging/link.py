@@ -6,9 +6,9 @@ Here a lost connection is gone with all of its channels, and whoever used one no
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import aio_pika
 import structlog
@@ -82,6 +82,12 @@ class Link:
         It says so only to a connection that publishes.
         """
         return not self._unblocked.is_set()
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """What the broker says of itself (`product`, `version`, …); nothing while not connected."""
+        transport = None if self._connection is None else self._connection.transport
+        return {} if transport is None else transport.connection.server_properties
 
     async def start(self, deadline: float, *, tokens: TokenSource | None = None) -> None:
         """Connect for the first time, within `deadline` seconds.

@@ -13,6 +13,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from messaging.broker import Broker
 from messaging.errors import MissingTopologyError, TopologyError, TopologyMismatchError
+from messaging.inequivalence import difference
 from messaging.link import broker_faults
 
 T = TypeVar("T")
@@ -75,6 +76,8 @@ REPLY: Final = Exchange("carnet.reply", "topic")
 RETRY: Final = Exchange("carnet.retry", "direct")
 DEAD: Final = Exchange("carnet.dead", "direct")
 TRUST: Final = Exchange("carnet.trust", "fanout")
+CLOCK: Final = Exchange("carnet.clock", "direct")
+"""Through which a process asks what time the broker has (`messaging.broker_clock`)."""
 
 RETRY_DELAYS: Final[Mapping[str, timedelta]] = {
     "1s": timedelta(seconds=1),
@@ -196,6 +199,12 @@ def rpc_queue(name: str) -> Queue:
     )
 
 
+_REMEDY: Final = {
+    "exchange": "delete it and start again, so that it is made anew with its bindings",
+    "queue": "let it run empty (or move its messages), delete it and start again",
+}
+
+
 async def declare(broker: Broker, topology: Topology, *, deadline: float) -> None:
     """Make every object that is not there yet, within `deadline` seconds in all.
 
@@ -258,7 +267,8 @@ async def _throw_away_channel(
         yield channel
     except ChannelPreconditionFailed as error:
         raise TopologyMismatchError(
-            f"{name} exists with other arguments: {error}; delete it, or correct the difference"
+            f"{name} is declared otherwise: {difference(str(error))}; that cannot be changed in "
+            f"place: {_REMEDY[name.partition(' ')[0]]}"
         ) from error
     except ChannelNotFoundEntity as error:
         raise MissingTopologyError(f"{name}: {error}") from error

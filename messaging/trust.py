@@ -28,6 +28,9 @@ from messaging.serving import serve
 from messaging.subscription import Subscription, exclusive_queue
 from messaging.topology import TRUST
 
+BEAT: Final = 2.0
+"""Seconds between two heartbeats of the issuer's."""
+
 PREFETCH: Final = 1000
 DRAIN: Final = 1.0
 LOOK: Final = 0.25

@@ -5,6 +5,8 @@ Only a service's `__main__` reads settings; everything behind it receives what i
 """
 
 import os
+from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -13,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from auth.feed import MAX_SILENCE
+from messaging.nodes import parse_urls
+from messaging.trust import BEAT
 from services.errors import SettingsError
 
 PREFIX: Final = "CARNET_"
@@ -20,6 +24,18 @@ PREFIX: Final = "CARNET_"
 BrokerLogin = Literal["password", "token"]
 BROKER_RESOURCE: Final = "carnet-broker"
 """The broker's name in the tokens that log in there, where no other is set."""
+
+
+LONGEST_SILENCE: Final = 60.0
+"""Seconds; who sets more has hardly meant it."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address is this machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -99,6 +115,26 @@ class ServiceSettings(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     start_deadline: float = Field(default=30, gt=0, description="Seconds to be up, or give up")
     shutdown_deadline: float = Field(default=20, gt=0, description="Seconds to drain in")
+
+    def doubts(self) -> Iterator[str]:
+        """What can be set and can hardly be meant, a line each, with what to do."""
+        silence = f"CARNET_TRUST_MAX_SILENCE={self.trust_max_silence:g}"
+        if self.trust_max_silence < 2 * BEAT:
+            yield (
+                f"{silence}: a heartbeat comes every {BEAT:g} s, so one that is late stops "
+                f"everything; set it to {MAX_SILENCE:g}"
+            )
+        if self.trust_max_silence > LONGEST_SILENCE:
+            yield (
+                f"{silence}: for so long may whoever is cut off not hear of a revocation; "
+                f"set it to {MAX_SILENCE:g}"
+            )
+        for url in parse_urls(self.amqp_url.get_secret_value()):
+            if url.scheme == "amqp" and not is_loopback(url.host or ""):
+                yield (
+                    f"CARNET_AMQP_URL: what logs in at {url.host} travels in the clear; use "
+                    "amqps://, unless that network is yours alone"
+                )
 
     @property
     def passphrase(self) -> bytes | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from messaging.topology import COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC, TRUST, Exchange
+from messaging.topology import CLOCK, COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC, TRUST, Exchange
 from services.contracts.topology import (
     CANCEL_ORDER,
     GATEWAY,
@@ -85,15 +85,21 @@ ORDER_EVENTS: Final = Pattern(
 RIGHTS: Final[Mapping[str, Rights]] = {
     USER_SERVICE: Rights(
         consumes=(USERS_RPC,),
-        publishes={REPLY: _replies_to([GATEWAY, ORDER_SERVICE]), TRUST: ANY_KEY},
-        subscribes={TRUST: ANY_KEY},
+        publishes={REPLY: _replies_to([GATEWAY, ORDER_SERVICE]), TRUST: ANY_KEY, CLOCK: ANY_KEY},
+        subscribes={TRUST: ANY_KEY, CLOCK: ANY_KEY},
     ),
     GATEWAY: Rights(
         publishes={
             COMMANDS: Pattern((PLACE_ORDER.routing_key, CANCEL_ORDER.routing_key)),
             RPC: ANY_KEY,
+            CLOCK: ANY_KEY,
         },
-        subscribes={EVENTS: ORDER_EVENTS, REPLY: _replies_to([GATEWAY]), TRUST: ANY_KEY},
+        subscribes={
+            EVENTS: ORDER_EVENTS,
+            REPLY: _replies_to([GATEWAY]),
+            TRUST: ANY_KEY,
+            CLOCK: ANY_KEY,
+        },
     ),
     ORDER_SERVICE: Rights(
         consumes=(ORDERS_COMMANDS.name, ORDERS_RPC),
@@ -103,8 +109,9 @@ RIGHTS: Final[Mapping[str, Rights]] = {
             RPC: ANY_KEY,
             RETRY: ANY_KEY,
             DEAD: ANY_KEY,
+            CLOCK: ANY_KEY,
         },
-        subscribes={REPLY: _replies_to([ORDER_SERVICE]), TRUST: ANY_KEY},
+        subscribes={REPLY: _replies_to([ORDER_SERVICE]), TRUST: ANY_KEY, CLOCK: ANY_KEY},
     ),
 }
 """By client id, which is also the login's name. Nobody may touch the default exchange."""

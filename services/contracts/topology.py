@@ -8,6 +8,7 @@ from typing import Final
 
 from auth.verifier import Route
 from messaging.topology import (
+    CLOCK,
     COMMANDS,
     DEAD,
     EVENTS,
@@ -39,15 +40,15 @@ ORDERS_COMMANDS: Final = WorkQueue("orders.commands")
 """The order consumer's work, with its retry queues and its dead letters."""
 
 USERS_TOPOLOGY: Final = Topology(
-    exchanges=(RPC, REPLY, TRUST),
+    exchanges=(RPC, REPLY, TRUST, CLOCK),
     queues=(rpc_queue(USERS_RPC),),
     bindings=(Binding(USERS_RPC, RPC.name, USERS_RPC),),
 )
 
-GATEWAY_TOPOLOGY: Final = Topology(exchanges=(COMMANDS, EVENTS, RPC, REPLY, TRUST))
+GATEWAY_TOPOLOGY: Final = Topology(exchanges=(COMMANDS, EVENTS, RPC, REPLY, TRUST, CLOCK))
 
 ORDERS_TOPOLOGY: Final = Topology(
-    exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD, TRUST),
+    exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD, TRUST, CLOCK),
     queues=(*ORDERS_COMMANDS.queues(), rpc_queue(ORDERS_RPC)),
     bindings=(
         Binding(ORDERS_COMMANDS.name, COMMANDS.name, PLACE_ORDER.routing_key),

@@ -14,7 +14,6 @@ from messaging.events import EventParts
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcClient
-from messaging.topology import declare
 from messaging.trust import LiveTrust
 from services.broker_login import broker_tokens
 from services.contracts.topology import GATEWAY, GATEWAY_TOPOLOGY, USER_SERVICE
@@ -31,6 +30,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import MIGRATIONS
 from services.http import HttpServer
 from services.identity import Identity, load_identity
+from services.startup import require_broker, require_standing
 from services.trust import open_live_trust, trust_supply
 
 Follow = Callable[[RpcClient, asyncio.Event], Coroutine[Any, Any, None]]
@@ -46,6 +46,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     trust = open_live_trust(GATEWAY, settings, broker, clock=time.time)
     identity = load_identity(GATEWAY, settings, trust.key_set)
     identity.sealer.follow(trust)
+    require_standing(settings, identity, trust.key_set, now=time.time())
     url = settings.database_url.get_secret_value()
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
@@ -94,7 +95,9 @@ async def assemble(
     follow: keeps `trust` up to date, asking over RPC what it has missed, until it is ended.
     deadline: seconds for the broker's objects, and for replies to be able to reach us.
     """
-    await declare(broker, GATEWAY_TOPOLOGY, deadline=deadline)
+    await require_broker(
+        broker, GATEWAY_TOPOLOGY, client_id=identity.client_id, clock=clock, deadline=deadline
+    )
     publisher = Publisher(
         broker, client_id=identity.client_id, clock=clock, limit=options.publish_backlog
     )

@@ -1,15 +1,17 @@
 """The settings of the gateway."""
 
 import re
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from messaging.backlog import LIMIT
 from services.gateway.parts import GatewayOptions
-from services.settings import ServiceSettings
+from services.settings import ServiceSettings, is_loopback
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?")
 
@@ -66,6 +68,15 @@ class GatewaySettings(ServiceSettings):
         if any(_ORIGIN.fullmatch(origin) is None for origin in self.cors_origins):
             raise ValueError("an origin has the form https://host or http://host:port, never *")
         return self
+
+    def doubts(self) -> Iterator[str]:
+        yield from super().doubts()
+        url = urlsplit(self.options().public_url)
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            yield (
+                f"CARNET_PUBLIC_URL: passwords and tokens travel in the clear to {url.hostname}; "
+                "let it be an https:// address"
+            )
 
     @property
     def _reachable_host(self) -> str:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from messaging.broker import Broker
 from messaging.probe import log_in
+from messaging.topology import Topology, declare
+from services.contracts.topology import TOPOLOGY
 from services.local import container, packages
 from services.local.child import Child
 from services.local.container import BrokerContainer
@@ -112,6 +115,7 @@ async def open_broker(
         BrokerError: the given one is not there, or refuses the login.
         NoBrokerError: there is none, and none can be made.
         NodeStartError: our own did not come up.
+        TopologyMismatchError: our own holds objects of an earlier version, declared otherwise.
         StateInUseError, StateUnusableError: `folder` cannot be ours.
     """
     if given_url is not None:
@@ -128,7 +132,30 @@ async def open_broker(
         server = PrivateNode(installation, folder, definitions, tokens=tokens)
         description = f"a private node of {installation}"
     await server.start(logins[OPERATOR])
-    return OwnBroker(description, server, logins)
+    broker = OwnBroker(description, server, logins)
+    try:
+        await make_sure(broker.url(OPERATOR), TOPOLOGY, within=GIVEN_WITHIN)
+    except BaseException:
+        await broker.kill()
+        raise
+    return broker
+
+
+async def make_sure(url: str, topology: Topology, *, within: float) -> None:
+    """Make what is missing, and refuse what is declared otherwise.
+
+    A broker that starts with definitions keeps what it held, with whatever arguments, and says
+    nothing of it. The services cannot see that: their logins may declare nothing.
+
+    Raises:
+        BrokerError, TopologyError: as `messaging.topology.declare`.
+    """
+    broker = Broker(url, name=OPERATOR)
+    try:
+        await broker.start(within)
+        await declare(broker, topology, deadline=within)
+    finally:
+        await broker.close(within)
 
 
 async def find_means(say: Say) -> Installation | None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-OLDEST: Final = (3, 10)
-"""Quorum queues with a message TTL and at-least-once dead-lettering."""
+from messaging.broker_version import OLDEST
 
 OLDEST_TEXT: Final = ".".join(map(str, OLDEST))
 

@@ -13,7 +13,6 @@ from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
 from messaging.rpc import RpcClient, RpcParts
-from messaging.topology import declare
 from services.broker_login import broker_tokens
 from services.contracts.topology import ORDER_SERVICE, ORDERS_TOPOLOGY
 from services.http import HttpServer, health_app
@@ -25,6 +24,7 @@ from services.orders.settings import OrderSettings
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
 from services.runtime import run_service
+from services.startup import require_broker, require_standing
 from services.trust import open_live_trust, trust_supply
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -41,6 +41,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
     trust = open_live_trust(ORDER_SERVICE, settings, broker, clock=clock)
     identity = load_identity(ORDER_SERVICE, settings, trust.key_set)
     identity.sealer.follow(trust)
+    require_standing(settings, identity, trust.key_set, now=clock())
     verifier = Verifier(trust, audience=ORDER_SERVICE)
     await upgrade(settings.database_url.get_secret_value(), MIGRATIONS)
     database = open_database(settings.database_url.get_secret_value())
@@ -59,7 +60,13 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
     )
     try:
         await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
-        await declare(broker, ORDERS_TOPOLOGY, deadline=settings.start_deadline)
+        await require_broker(
+            broker,
+            ORDERS_TOPOLOGY,
+            client_id=ORDER_SERVICE,
+            clock=clock,
+            deadline=settings.start_deadline,
+        )
         publisher = Publisher(broker, client_id=ORDER_SERVICE)
         relay = OutboxRelay(
             database=database,

@@ -1,5 +1,7 @@
 """The settings of the order service."""
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
 from messaging.consumer_parts import CONCURRENCY, PREFETCH
@@ -11,3 +13,11 @@ class OrderSettings(ServiceSettings):
 
     prefetch: int = Field(default=PREFETCH, ge=1, le=10_000, description="Deliveries held ahead")
     concurrency: int = Field(default=CONCURRENCY, ge=1, le=1000, description="Handlers at once")
+
+    def doubts(self) -> Iterator[str]:
+        yield from super().doubts()
+        if self.concurrency > self.prefetch:
+            yield (
+                f"CARNET_CONCURRENCY={self.concurrency}: no more than CARNET_PREFETCH="
+                f"{self.prefetch} are ever at work; raise that, or lower this"
+            )

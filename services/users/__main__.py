@@ -10,12 +10,12 @@ from messaging.database import Database, open_database
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcParts
-from messaging.topology import declare
 from services.contracts.topology import USER_SERVICE, USERS_TOPOLOGY
 from services.http import HttpServer, health_app
 from services.identity import load_identity, load_trust_root
 from services.keyring import ISSUER
 from services.runtime import run_service
+from services.startup import require_broker, require_standing
 from services.users.app import user_service
 from services.users.assembly import make_handlers, open_register
 from services.users.attempts import Limits
@@ -67,6 +67,7 @@ async def _serve(
     clock = time.time
     identity = load_identity(USER_SERVICE, settings, trust.key_set)
     identity.sealer.follow(trust)
+    require_standing(settings, identity, trust.key_set, now=clock())
     passwords = Passwords()
     register = open_register(
         database,
@@ -119,7 +120,13 @@ async def _serve(
         # First, since others need tokens to get onto the broker as well.
         await health.start()
         await broker.start(settings.start_deadline, tokens=None if tokens is None else tokens.own)
-        await declare(broker, USERS_TOPOLOGY, deadline=settings.start_deadline)
+        await require_broker(
+            broker,
+            USERS_TOPOLOGY,
+            client_id=USER_SERVICE,
+            clock=clock,
+            deadline=settings.start_deadline,
+        )
         parts = RpcParts(
             broker=broker,
             publisher=publisher,

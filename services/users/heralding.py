@@ -30,13 +30,11 @@ from messaging.errors import (
 from messaging.pause import Backoff, first_of
 from messaging.publisher import Publisher
 from messaging.topology import TRUST
+from messaging.trust import BEAT
 from services.users.leadership import Leadership
 from services.users.revocations import Revocations
 from services.users.statements import Statements
 from services.users.trust import IssuerTrust
-
-HEARTBEAT: Final = 2.0
-"""Seconds between two heartbeats."""
 
 POLL: Final = 0.2
 """Seconds between the leader's looks for what others have revoked."""
@@ -84,7 +82,7 @@ class Heralding:
         self._committed = asyncio.Event()
         self._told: int | None = None  # up to which all are told; None where we do not lead
         self._told_ahead: set[int] = set()
-        self._beat_at = -HEARTBEAT
+        self._beat_at = -BEAT
         revocations.on_commit(self._note)
 
     @property
@@ -160,7 +158,7 @@ class Heralding:
 
     async def _reign(self) -> float:
         """One round of the leader, or one try to be it; the seconds until the next."""
-        due = self._ticks() - self._beat_at >= HEARTBEAT
+        due = self._ticks() - self._beat_at >= BEAT
         if (due or not self.leads) and not await self._hold():
             return TRY
         told = await self._tell_others()

@@ -1,5 +1,6 @@
 """The settings of the user service."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from pydantic import Field
@@ -29,3 +30,11 @@ class UserSettings(ServiceSettings):
     registrations_per_origin: int = Field(
         default=100, ge=0, description="Accounts that one address may make in an hour; 0 for any"
     )
+
+    def doubts(self) -> Iterator[str]:
+        yield from super().doubts()
+        if self.session_idle > self.session_life:
+            yield (
+                "CARNET_SESSION_IDLE is longer than CARNET_SESSION_LIFE, so that it ends no "
+                "session; make it shorter"
+            )

@@ -21,7 +21,17 @@ from messaging.errors import (
 from messaging.pause import first_of
 from messaging.publisher import Publisher
 from messaging.subscription import Subscription, exclusive_queue, shared_queue
-from messaging.topology import NO_LIMIT, REPLY, RETRY, Binding, Queue, Topology, declare
+from messaging.topology import (
+    COMMANDS,
+    NO_LIMIT,
+    REPLY,
+    RETRY,
+    Binding,
+    Exchange,
+    Queue,
+    Topology,
+    declare,
+)
 from tests.brokers import RunningBroker
 from tests.messaging.market import GATEWAY, QUESTIONS, TOPOLOGY, WORK, AskPrice, sell
 from tests.messaging.raw import WAIT, Raw, raw_channel, until
@@ -127,14 +137,43 @@ async def test_declaring_twice_changes_nothing(link: Broker) -> None:
     await declare(link, TOPOLOGY, deadline=WAIT)
 
 
-async def test_a_queue_with_other_arguments_is_named_with_the_difference(link: Broker) -> None:
-    other = Topology(queues=(Queue(WORK.name, {"x-queue-type": "quorum", "x-max-length": 5}),))
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ({"x-delivery-limit": 20}, "x-delivery-limit is 1000 and must be 20"),
+        ({"x-max-length": 5}, "x-max-length is missing and must be 5"),
+        (
+            {"x-dead-letter-exchange": "elsewhere"},
+            "x-dead-letter-exchange is carnet.dead and must be elsewhere",
+        ),
+    ],
+)
+async def test_a_queue_with_other_arguments_is_named_with_the_difference(
+    link: Broker, difference: dict[str, str | int], said: str
+) -> None:
+    (work, *_) = WORK.queues()
+    other = Topology(queues=(replace(work, arguments={**work.arguments, **difference}),))
 
     with pytest.raises(TopologyMismatchError) as caught:
         await declare(link, other, deadline=WAIT)
 
-    assert "queue 'market.commands' exists with other arguments" in caught.value.detail
-    assert "inequivalent arg" in caught.value.detail
+    assert f"queue 'market.commands' is declared otherwise: {said};" in caught.value.detail
+    assert "delete it" in caught.value.detail
+
+
+async def test_a_queue_with_an_argument_too_many_is_named_with_it(link: Broker) -> None:
+    (work, *_) = WORK.queues()
+    fewer = {name: each for name, each in work.arguments.items() if name != "x-delivery-limit"}
+
+    with pytest.raises(TopologyMismatchError, match="x-delivery-limit is 1000 and must not be"):
+        await declare(link, Topology(queues=(Queue(WORK.name, fewer),)), deadline=WAIT)
+
+
+async def test_an_exchange_of_another_kind_is_named_with_the_difference(link: Broker) -> None:
+    other = Topology(exchanges=(Exchange(COMMANDS.name, "fanout"),))
+
+    with pytest.raises(TopologyMismatchError, match="type is topic and must be fanout"):
+        await declare(link, other, deadline=WAIT)
 
 
 async def test_a_binding_to_a_missing_queue_is_named(link: Broker) -> None:

@@ -6,16 +6,21 @@ import shutil
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from services.contracts.topology import ORDER_SERVICE
+from auth.keys import SigningKey
+from auth.statement import KeySetDraft
+from services.authority import Authority
+from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
 from services.local.ports import free_ports
 from services.local.trust import make_local_trust
+from tests.messaging.raw import raw_channel
 
 WITHIN: Final = 60.0
 
@@ -38,12 +43,14 @@ def good(tmp_path: Path, amqp_url: str) -> dict[str, str]:
     }
 
 
-async def run(environment: dict[str, str]) -> tuple[int, str]:
+AS_IT_IS: Final = ("-m", "services.orders")
+
+
+async def run(environment: dict[str, str], program: tuple[str, ...] = AS_IT_IS) -> tuple[int, str]:
     """Run the order service to its end; its exit code and what it wrote."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "services.orders",
+        *program,
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -124,6 +131,16 @@ def _forged_statement(environment: dict[str, str]) -> None:
     path.write_text(statement[:-8] + "AAAAAAA" + statement[-1])
 
 
+def _key_retired(environment: dict[str, str]) -> None:
+    """Its successor is the active one, and kept elsewhere."""
+    authority, now = Authority(Path(environment["CARNET_TRUST_ROOT"]).parent), time.time()
+    draft = KeySetDraft.of(authority.latest())
+    successor = SigningKey.generate().public
+    draft.add_next_key(ORDER_SERVICE, successor)
+    draft.promote(ORDER_SERVICE, successor.kid, now=now - 60)
+    authority.publish(draft, now=now)
+
+
 WRONG: Final[dict[str, tuple[Change, str]]] = {
     "nobody at the broker's address": (
         _set(CARNET_AMQP_URL="amqp://a:b@127.0.0.1:1/"),
@@ -141,6 +158,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
     "key file missing": (lambda e: (_keys(e) / "seal.pem").unlink(), "seal.pem"),
     "key file readable by others": (_readable_by_others, "chmod 600"),
     "the key of somebody else": (_key_of_somebody_else, "carnet trust register"),
+    "a key that is retired": (_key_retired, "retired since"),
     "no trust root": (lambda e: Path(e["CARNET_TRUST_ROOT"]).unlink(), "carnet trust init"),
     "forged key set": (_forged_statement, "key-set.jwt"),
     "database locked": (database_locked, "locked"),
@@ -168,8 +186,43 @@ async def test_what_is_wrong_is_said_in_one_line(good: dict[str, str], case: str
         code, output = await run(good)
 
     assert code == 1
+    assert hint in the_one_line_of(output)
+
+
+def the_one_line_of(output: str) -> str:
+    """What it said at its end, beside its log."""
     assert "Traceback" not in output
-    said = [line for line in output.splitlines() if not line.startswith("{")]
-    assert len(said) == 1
-    assert said[0].startswith(f"{ORDER_SERVICE}: ")
-    assert hint in said[0]
+    (said,) = [line for line in output.splitlines() if not line.startswith("{")]
+    assert said.startswith(f"{ORDER_SERVICE}: ")
+    return said
+
+
+async def test_a_queue_that_is_declared_otherwise_is_said_in_one_line(
+    good: dict[str, str],
+) -> None:
+    (_, dead, *_) = ORDERS_COMMANDS.queues()
+    arguments: dict[str, Any] = {**dead.arguments, "x-delivery-limit": 20}
+    async with raw_channel(good["CARNET_AMQP_URL"]) as raw:
+        await raw.channel.declare_queue(dead.name, durable=True, arguments=arguments)
+
+    code, output = await run(good)
+
+    assert code == 1
+    assert (
+        "queue 'orders.commands.dead' is declared otherwise: x-delivery-limit is 20 and must be"
+    ) in the_one_line_of(output)
+
+
+async def test_a_clock_that_is_off_is_said_in_one_line(good: dict[str, str]) -> None:
+    """The same program, on a machine whose clock somebody has set two minutes ahead."""
+    shifted = (
+        "import time; true = time.time; time.time = lambda: true() + 120;"
+        "from services.orders.__main__ import main; main()"
+    )
+
+    code, output = await run(good, ("-c", shifted))
+
+    assert code == 1
+    assert "s ahead of the broker's, 30 s at most are borne; set both by NTP" in the_one_line_of(
+        output
+    )

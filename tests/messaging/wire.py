@@ -1,7 +1,7 @@
 """A wire to the broker that a test can cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -11,8 +11,12 @@ from yarl import URL
 class Wire:
     """A TCP relay on loopback. `cut` ends every connection at once; `dead` refuses new ones."""
 
-    def __init__(self, target: URL) -> None:
+    def __init__(
+        self, target: URL, *, rewrite: Callable[[bytes], bytes] = lambda data: data
+    ) -> None:
+        """`rewrite`: changes what the broker says, and not its length."""
         self._target = target
+        self._rewrite = rewrite
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.dead = False
@@ -59,25 +63,32 @@ class Wire:
         there, back = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers |= {writer, back}
         try:
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer, self._rewrite))
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
             back.transport.abort()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        rewrite: Callable[[bytes], bytes] = lambda data: data,
+    ) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._flowing.wait()
-                sink.write(data)
+                sink.write(rewrite(data))
                 await sink.drain()
         sink.transport.abort()
 
 
 @asynccontextmanager
-async def wire_to(url: str) -> AsyncIterator[Wire]:
+async def wire_to(
+    url: str, *, rewrite: Callable[[bytes], bytes] = lambda data: data
+) -> AsyncIterator[Wire]:
     """A wire to the broker at `url`."""
-    wire = await Wire(URL(url)).start()
+    wire = await Wire(URL(url), rewrite=rewrite).start()
     try:
         yield wire
     finally:

@@ -102,6 +102,8 @@ ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
     "reply to nobody known": (publish("carnet.reply", "carnet.mallory.x"), ()),
     "retry": (publish("carnet.retry", "orders.commands.retry.1s"), (ORDER_SERVICE,)),
     "dead letter": (publish("carnet.dead", "orders.commands.dead"), (ORDER_SERVICE,)),
+    "ask the time": (publish("carnet.clock", "carnet.nobody.clock.x"), ALL),
+    "hear the time": (subscribe("carnet.clock", "carnet.{client}.clock.x"), ALL),
     "tell trust": (publish("carnet.trust", ""), (USER_SERVICE,)),
     "default exchange, own queue": (publish_to_default_exchange("carnet.api-gateway.x"), ()),
     "default exchange, work": (publish_to_default_exchange("orders.commands"), ()),
