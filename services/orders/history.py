@@ -30,10 +30,15 @@ class History:
     async def record(self, subject: str, event: OrderEvent, *, cause: str) -> None:
         """Keep an event as it is published. `cause`: the command that it tells of.
 
+        What was refused may be told as done later, by an operator's release; nothing else is
+        told of one command twice.
+
         Raises:
             RepeatedError: that command was told of before.
             RefusalError: `id_reused`: likewise, but it was about another order.
         """
+        if isinstance(event, OrderRefused):
+            await self._refuse_told(event, cause)
         statement = insert_into(self._session, EVENTS).values(
             subject=subject,
             sequence=event.sequence,
@@ -43,17 +48,21 @@ class History:
             cause=cause,
         )
         recorded = await self._session.execute(
-            statement.on_conflict_do_nothing(index_elements=[EVENTS.c.cause]).returning(
-                EVENTS.c.sequence
-            )
+            statement.on_conflict_do_nothing(
+                index_elements=[EVENTS.c.cause, EVENTS.c.type]
+            ).returning(EVENTS.c.sequence)
         )
         if recorded.first() is None:
-            told = await self._session.scalar(
-                select(EVENTS.c.order_id).where(EVENTS.c.cause == cause)
-            )
-            if told != event.order_id:
-                raise RefusalError(Code.ID_REUSED, "its id was given to another command before")
+            await self._refuse_told(event, cause)
+
+    async def _refuse_told(self, event: OrderEvent, cause: str) -> None:
+        told = (
+            await self._session.scalars(select(EVENTS.c.order_id).where(EVENTS.c.cause == cause))
+        ).all()
+        if event.order_id in told:
             raise RepeatedError("it was told of before")
+        if told:
+            raise RefusalError(Code.ID_REUSED, "its id was given to another command before")
 
     async def after(self, subject: str, sequence: int, *, limit: int) -> list[RecordedEvent]:
         """The subject's events after a number, oldest first, at most `limit`."""

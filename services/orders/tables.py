@@ -76,13 +76,14 @@ EVENTS: Final = Table(
     Column("order_id", String(64), nullable=False, index=True),
     Column("type", String(64), nullable=False),
     Column("body", Text, nullable=False),
-    Column("cause", String(130), unique=True),
+    Column("cause", String(130)),
+    Index("uq_order_events_cause", "cause", "type", unique=True),
 )
 """Each user's order events, numbered without a gap: what a client missed is read from here.
 
-`cause` is the command that an event tells of, as publisher and message id. Each command is told of
-once, and this keeps it unique for ever, also when the inbox is pruned. (Rows from before this
-column have none.)"""
+`cause` is the command that an event tells of, as publisher and message id; this keeps it unique for
+ever, also when the inbox is pruned. Only one that was told refused may be told of again, as done,
+if an operator releases it. (Rows from before this column have none.)"""
 
 SEQUENCES: Final = Table(
     "event_sequences",

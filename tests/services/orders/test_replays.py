@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from messaging.envelope import Envelope
 from services.contracts.orders import CancelOrder, OrderLine, PlaceOrder
+from services.contracts.scopes import ORDERS_READ
 from services.orders.tables import MESSAGING
 from tests.services.orders.shop import Shop, User
 
@@ -145,3 +146,16 @@ async def test_a_refused_cancel_names_its_own_code_once(shop: Shop) -> None:
 
     assert await told(shop, shop.sealed(TEA, shop.carnet(user))) == "orders.placed.v1"
     assert (await shop.rows())["order_events"] == 4
+
+
+async def test_what_was_told_refused_can_be_told_done_later(shop: Shop) -> None:
+    """As after an operator's release: the inbox row no longer says refused."""
+    user, order_id = User.new(), str(uuid.uuid4())
+    read_only = shop.carnet(user, scopes=frozenset({ORDERS_READ}))
+    assert await told(shop, shop.sealed(TEA, read_only, message_id=order_id)) == "orders.refused.v1"
+    await prune(shop)
+
+    again = shop.sealed(TEA, shop.carnet(user), message_id=order_id)
+
+    assert await told(shop, again) == "orders.placed.v1"
+    assert (await shop.rows())["order_events"] == 2

@@ -13,4 +13,4 @@ def upgrade() -> None:
     op.create_index("ix_inbox_at", "inbox", ["at"])
     op.create_index("ix_retries_at", "retries", ["at"])
     op.add_column("order_events", sa.Column("cause", sa.String(130)))
-    op.create_index("uq_order_events_cause", "order_events", ["cause"], unique=True)
+    op.create_index("uq_order_events_cause", "order_events", ["cause", "type"], unique=True)
