@@ -92,6 +92,8 @@ class Code(StrEnum):
     REVOKED = "revoked"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     ID_REUSED = "id_reused"
+    RELEASE_REFUSED = "release_refused"
+    RELEASE_EXPIRED = "release_expired"
     INVALID_BODY = "invalid_body"
     EXHAUSTED = "exhausted"
     POISON = "poison"
@@ -117,6 +119,8 @@ CHECK_OF: Final[dict[str, Check]] = {
     Code.WRONG_CLIENT: Check.SEAL,
     Code.TYPE_NOT_ALLOWED: Check.SEAL,
     Code.SEAL_MISMATCH: Check.SEAL,
+    Code.RELEASE_REFUSED: Check.SEAL,
+    Code.RELEASE_EXPIRED: Check.SEAL,
     Code.NOT_YET_VALID: Check.TIME,
     Code.EXPIRED: Check.TIME,
     Code.LIFETIME_TOO_LONG: Check.TIME,

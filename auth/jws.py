@@ -15,6 +15,7 @@ CARNET: Final = "carnet+jwt"
 SEAL: Final = "carnet-seal+jwt"
 KEY_SET: Final = "carnet-keys+jwt"
 CLIENT_ASSERTION: Final = "client-authentication+jwt"
+RELEASE: Final = "carnet-release+jwt"
 
 
 class Claims(BaseModel):

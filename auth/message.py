@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from auth.principal import Principal
+    from auth.release import ReleaseClaims
     from auth.seal import SealClaims
     from auth.tokens import CarnetClaims
 
@@ -15,6 +16,8 @@ AUTHORIZATION: Final = "authorization"
 """AMQP header with `Bearer <carnet>`."""
 CARNET_SEAL: Final = "carnet-seal"
 """AMQP header with the seal."""
+CARNET_RELEASE: Final = "carnet-release"
+"""AMQP header with the issuer's statement that a dead letter is to be taken after all."""
 BEARER: Final = "Bearer "
 
 
@@ -43,8 +46,12 @@ class UnverifiedMessage:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMessage:
-    """What a message proved. `principal` and `carnet` are None for one without a carnet."""
+    """What a message proved. `principal` and `carnet` are None for one without a carnet.
+
+    release: what stood in for the carnet, which was then not looked at.
+    """
 
     seal: SealClaims
     carnet: CarnetClaims | None
     principal: Principal | None
+    release: ReleaseClaims | None = None

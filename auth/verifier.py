@@ -16,6 +16,8 @@ The checks of a command, in their order (`auth.errors.Check` names them):
 12. scope
 13. the inbox, which is the consumer's (`messaging.inbox`)
 
+A command with a release is judged by that in the place of its carnet, which is not looked at but
+for being the one that was sealed (`_authenticate_released`, `_admit_released`).
 Requests, replies and events differ in what is sealed and how long it counts; the table is in
 docs/wire-contract.md. Every method returns what was proved or raises a `RefusalError` with a
 stable code, or `TrustUnavailableError`; it raises nothing else, whatever came in.
@@ -23,7 +25,7 @@ stable code, or `TrustUnavailableError`; it raises nothing else, whatever came i
 
 from __future__ import annotations
 
-from typing import NoReturn, TypeVar
+import math
 
 from auth import jws
 from auth.checks import (
@@ -45,27 +47,28 @@ from auth.errors import (
     Code,
     ExpiredTokenError,
     ForbiddenError,
+    MalformedTokenError,
     RefusalError,
     RevokedTokenError,
     UntrustedTokenError,
 )
-from auth.keyset import KeySet, ListedKey
 from auth.message import (
     AUTHORIZATION,
+    CARNET_RELEASE,
     CARNET_SEAL,
     Route,
     UnverifiedMessage,
     VerifiedMessage,
 )
 from auth.policy import Expiry, Policy, at_processing
+from auth.release import Lift, ReleaseClaims, check_release_time
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
-from auth.strict import UnverifiedToken, parse_header, parse_token, split_token
+from auth.signers import Issued, Signers
+from auth.strict import parse_header, split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
 __all__ = ["Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
-
-Issued = TypeVar("Issued", AccessClaims, CarnetClaims)
 
 
 class Verifier:
@@ -73,6 +76,7 @@ class Verifier:
 
     def __init__(self, trust: TrustSource, *, audience: str) -> None:
         self._trust = trust
+        self._signers = Signers(trust)
         self._audience = audience
 
     def command(
@@ -91,7 +95,10 @@ class Verifier:
                 9 passed), so that the refusal may be told and recorded.
             TrustUnavailableError: pause and ask again.
         """
-        genuine = self._authenticate(message, route, policy, "cmd", now=now)
+        if header_values(message, CARNET_RELEASE):
+            genuine = self._authenticate_released(message, route, policy, now=now)
+        else:
+            genuine = self._authenticate(message, route, policy, "cmd", now=now)
         try:
             self._admit(genuine, policy, expiry, now=now)
         except RefusalError as refusal:
@@ -131,7 +138,7 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        seal = self._sealed(only_header(message, CARNET_SEAL), now=now)
+        seal = self._signers.sealed(only_header(message, CARNET_SEAL), now=now)
         if seal.iss != responder:
             raise UntrustedTokenError(Code.WRONG_CLIENT, "not sealed by the service that was asked")
         check_binding(seal, message, route, "rep", audience=self._audience)
@@ -146,7 +153,7 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        seal = self._sealed(only_header(message, CARNET_SEAL), now=now)
+        seal = self._signers.sealed(only_header(message, CARNET_SEAL), now=now)
         self._check_publishes(seal)
         check_binding(seal, message, route, "evt", audience=None)
         if seal.sub is None or seal.cause is None:
@@ -176,18 +183,49 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        seal = self._sealed(unverified_seal, now=now)
+        seal = self._signers.sealed(unverified_seal, now=now)
         self._check_publishes(seal)
         check_seal_time(seal, max_age=MAX_EVENT_AGE, now=now)
         return seal
 
+    def letter(
+        self,
+        unverified_carnet: str | None,
+        unverified_seal: str,
+        lift: frozenset[Lift],
+        *,
+        now: float,
+    ) -> VerifiedMessage:
+        """Verify carnet and seal of a dead letter again, for the issuer, who is to release it.
+
+        Its body and route are for the consumer, who checks them as ever. `lift`: what does not
+        count against it.
+
+        Raises:
+            RefusalError, TrustUnavailableError: as `command`.
+        """
+        seal = self._signers.sealed(unverified_seal, now=now)
+        if seal.k != "cmd" or seal.aud != self._audience:
+            refuse_mismatch("not the seal of a command to this receiver")
+        self._check_publishes(seal)
+        as_of = min(now, seal.exp) if "age" in lift else now
+        if unverified_carnet is None:
+            if seal.ath is not None:
+                refuse_mismatch("sealed with a carnet, and without it here")
+            check_seal_time(seal, max_age=math.inf, now=as_of)
+            return VerifiedMessage(seal=seal, carnet=None, principal=None)
+        carnet = self._signers.issued(unverified_carnet, jws.CARNET, CarnetClaims, now=now)
+        self._check_issued(carnet)
+        self._check_sealed_with(seal, carnet, unverified_carnet)
+        check_seal_time(seal, max_age=math.inf, now=as_of)
+        check_life(carnet, now=now)
+        check_acceptance(carnet, seal, expiry_lifted="expiry" in lift)
+        if "revocation" not in lift:
+            self._check_revocation(carnet, now=now)
+        return VerifiedMessage(seal=seal, carnet=carnet, principal=carnet.principal)
+
     def _issued(self, unverified_token: str, typ: str, kind: type[Issued], *, now: float) -> Issued:
-        token = parse_token(unverified_token)
-        jws.check_algorithm(token, typ=typ)
-        key = self._issuer_key(token, now=now)
-        jws.check_signature(token, key.key)
-        claims = jws.parse_claims(token, kind)
-        check_signing_time(key, claims.iat)
+        claims = self._signers.issued(unverified_token, typ, kind, now=now)
         self._check_issued(claims)
         check_life(claims, now=now)
         if now > claims.exp + LEEWAY:
@@ -210,8 +248,8 @@ class Verifier:
         seal_token = parse_header(seal_form)
         jws.check_algorithm(carnet_token, typ=jws.CARNET)  # 4
         jws.check_algorithm(seal_token, typ=jws.SEAL)
-        carnet_key = self._issuer_key(carnet_token, now=now)  # 5
-        client_id, seal_key = self._client_key(seal_token, now=now)
+        carnet_key = self._signers.issuer_key(carnet_token, now=now)  # 5
+        client_id, seal_key = self._signers.client_key(seal_token, now=now)
         jws.check_signature(carnet_token, carnet_key.key)  # 6
         jws.check_signature(seal_token, seal_key.key)
         carnet = jws.parse_claims(carnet_token, CarnetClaims)  # 7
@@ -220,10 +258,7 @@ class Verifier:
         check_signing_time(carnet_key, carnet.iat)
         check_signing_time(seal_key, seal.iat)
         self._check_issued(carnet)  # 8
-        if seal.iss != sealing_client(carnet):  # 9
-            raise UntrustedTokenError(Code.WRONG_CLIENT, "not sealed by the carnet's own client")
-        if seal.ath != digest(unverified_carnet.encode("ascii")):
-            refuse_mismatch("sealed with another carnet")
+        self._check_sealed_with(seal, carnet, unverified_carnet)  # 9
         self._check_publishes(seal)
         check_binding(seal, message, route, kind, audience=self._audience)
         return VerifiedMessage(seal=seal, carnet=carnet, principal=carnet.principal)
@@ -231,48 +266,47 @@ class Verifier:
     def _authenticate_without_carnet(
         self, message: UnverifiedMessage, route: Route, kind: Kind, *, now: float
     ) -> VerifiedMessage:
-        seal = self._sealed(only_header(message, CARNET_SEAL), now=now)
+        seal = self._signers.sealed(only_header(message, CARNET_SEAL), now=now)
         if seal.ath is not None or header_values(message, AUTHORIZATION):
             refuse_mismatch("a carnet where none is wanted")
         self._check_publishes(seal)
         check_binding(seal, message, route, kind, audience=self._audience)
         return VerifiedMessage(seal=seal, carnet=None, principal=None)
 
-    def _sealed(self, unverified_seal: str, *, now: float) -> SealClaims:
-        """Checks 2 to 7 of a seal that comes without a carnet."""
-        token = parse_token(unverified_seal)
-        jws.check_algorithm(token, typ=jws.SEAL)
-        client_id, key = self._client_key(token, now=now)
-        jws.check_signature(token, key.key)
-        seal = jws.parse_claims(token, SealClaims)
-        check_signer(seal, client_id)
-        check_signing_time(key, seal.iat)
-        return seal
+    def _authenticate_released(
+        self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
+    ) -> VerifiedMessage:
+        """A release in the place of the carnet, which need not be verifiable any more.
 
-    def _issuer_key(self, token: UnverifiedToken, *, now: float) -> ListedKey:
-        listed = self._key_set(now).issuer_keys.get(token.unverified_header["kid"])
-        if listed is None:
-            self._refuse_unknown(now)
-        jws.check_key(token, listed.key)
-        return listed
+        The header is under no seal: whoever adds one that is no good makes nobody's message a
+        refused one, since a refusal here is of no known message.
+        """
+        unverified_seal = only_header(message, CARNET_SEAL)  # 1
+        seal = self._signers.sealed(unverified_seal, now=now)  # 2 to 7
+        release = self._release(message, now=now)  # 2 to 8, in the place of the carnet
+        if release.seal != digest(unverified_seal.encode("ascii")):  # 9
+            raise UntrustedTokenError(Code.RELEASE_REFUSED, "the release of another message")
+        if policy.needs_carnet:
+            unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))
+            split_token(unverified_carnet)
+            self._check_sealed_with(seal, release, unverified_carnet)
+        elif seal.ath is not None or header_values(message, AUTHORIZATION):
+            refuse_mismatch("a carnet where none is wanted")
+        self._check_publishes(seal)
+        check_binding(seal, message, route, "cmd", audience=self._audience)
+        principal = release.principal if policy.needs_carnet else None
+        return VerifiedMessage(seal=seal, carnet=None, principal=principal, release=release)
 
-    def _client_key(self, token: UnverifiedToken, *, now: float) -> tuple[str, ListedKey]:
-        """The seal's key, and the client whose it is: `check_signer` compares it with `iss`."""
-        found = self._key_set(now).sealing_key(token.unverified_header["kid"])
-        if found is None:
-            self._refuse_unknown(now)
-        jws.check_key(token, found[1].key)
-        return found
-
-    def _key_set(self, now: float) -> KeySet:
-        key_set = self._trust.key_set
-        key_set.require_current(now)
-        return key_set
-
-    def _refuse_unknown(self, now: float) -> NoReturn:
-        """Only a fresh feed may call a key unknown; on a stale one we ask again later."""
-        self._trust.require_fresh(now)
-        raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is not among this signer's keys")
+    def _release(self, message: UnverifiedMessage, *, now: float) -> ReleaseClaims:
+        try:
+            unverified_release = only_header(message, CARNET_RELEASE)
+            release = self._signers.issued(unverified_release, jws.RELEASE, ReleaseClaims, now=now)
+            self._check_issued(release)
+        except RefusalError as error:
+            detail = f"the release: {error.code}: {error.detail}"
+            raise MalformedTokenError(Code.RELEASE_REFUSED, detail) from error
+        check_release_time(release, now=now)
+        return release
 
     def _check_issued(self, claims: CarnetClaims | AccessClaims) -> None:
         """Equal, never 'contains', never optional (RFC 8725 §3.8, §3.9)."""
@@ -280,6 +314,15 @@ class Verifier:
             raise UntrustedTokenError(Code.WRONG_ISSUER, "iss is not our issuer")
         if claims.aud != self._audience:
             raise UntrustedTokenError(Code.WRONG_AUDIENCE, f"aud is not {self._audience}")
+
+    def _check_sealed_with(
+        self, seal: SealClaims, carnet: CarnetClaims, unverified_carnet: str
+    ) -> None:
+        """By the carnet's one client, and with this very carnet."""
+        if seal.iss != sealing_client(carnet):
+            raise UntrustedTokenError(Code.WRONG_CLIENT, "not sealed by the carnet's own client")
+        if seal.ath != digest(unverified_carnet.encode("ascii")):
+            refuse_mismatch("sealed with another carnet")
 
     def _check_publishes(self, seal: SealClaims) -> None:
         client = self._trust.key_set.clients.get(seal.iss)
@@ -293,17 +336,45 @@ class Verifier:
     def _admit(
         self, genuine: VerifiedMessage, policy: Policy, expiry: Expiry, *, now: float
     ) -> None:
+        if genuine.release is not None:
+            self._admit_released(genuine, genuine.release, policy, expiry, now=now)
+            return
         check_seal_time(genuine.seal, max_age=expiry.max_age.total_seconds(), now=now)  # 10
         carnet = genuine.carnet
         if carnet is None:
             self._trust.require_fresh(now)  # its client may have been withdrawn meanwhile
             return
         check_life(carnet, now=now)
-        check_acceptance(carnet, genuine.seal)
+        check_acceptance(carnet, genuine.seal, expiry_lifted=False)
         if expiry.carnet_judged_now and now > carnet.exp + LEEWAY:
             raise ExpiredTokenError(Code.EXPIRED, "the carnet is expired")
         self._check_revocation(carnet, now=now)  # 11
-        if not policy.scopes <= carnet.scopes:  # 12
+        self._check_scope(carnet, policy)  # 12
+
+    def _admit_released(
+        self,
+        genuine: VerifiedMessage,
+        release: ReleaseClaims,
+        policy: Policy,
+        expiry: Expiry,
+        *,
+        now: float,
+    ) -> None:
+        """The carnet's own times were the issuer's to judge, and what is lifted counts no more."""
+        if release.what == "discard":
+            return  # nothing will be done
+        as_of = min(now, genuine.seal.exp) if "age" in release.lift else now
+        check_seal_time(genuine.seal, max_age=expiry.max_age.total_seconds(), now=as_of)  # 10
+        if expiry.carnet_judged_now and "expiry" not in release.lift:
+            raise ExpiredTokenError(Code.EXPIRED, "the release does not lift the carnet's expiry")
+        if "revocation" in release.lift:  # 11
+            self._trust.require_fresh(now)
+        else:
+            self._check_revocation(release, now=now)
+        self._check_scope(release, policy)  # 12
+
+    def _check_scope(self, carnet: CarnetClaims, policy: Policy) -> None:
+        if not policy.scopes <= carnet.scopes:
             wanted = " ".join(sorted(policy.scopes - carnet.scopes))
             raise ForbiddenError(Code.INSUFFICIENT_SCOPE, f"the carnet lacks: {wanted}")
 

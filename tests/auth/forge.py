@@ -18,10 +18,17 @@ from functools import cache
 from typing import Any, Final, Self
 
 from auth.encryption import DecryptionKey
-from auth.jws import ACCESS_TOKEN, CARNET, SEAL
+from auth.jws import ACCESS_TOKEN, CARNET, RELEASE, SEAL
 from auth.keys import Algorithm, SigningKey
 from auth.keyset import KeySet, TrustRoot
-from auth.message import AUTHORIZATION, BEARER, CARNET_SEAL, Route, UnverifiedMessage
+from auth.message import (
+    AUTHORIZATION,
+    BEARER,
+    CARNET_RELEASE,
+    CARNET_SEAL,
+    Route,
+    UnverifiedMessage,
+)
 from auth.policy import Expiry, Policy, at_acceptance, public, requires
 from auth.revocation import RevocationList
 from auth.seal import Kind, digest
@@ -40,6 +47,7 @@ ORDERS: Final = "order-service"
 REPORTS: Final = "report-service"
 """A listed client that may publish nothing of the others'."""
 
+OPERATOR: Final = "0c9d8e7f-6a5b-4c3d-8e2f-1a0b9c8d7e6f"
 ALICE: Final = "3f0e5c1a-8f7e-4a52-9d0b-7b1c9a6f2e11"
 SESSION: Final = "session-of-alice-0001"
 CARNET_ID: Final = "carnet-0000000000000001"
@@ -247,12 +255,36 @@ def carnet(who: Parties | None = None) -> Token:
     )
 
 
+def release(who: Parties | None = None, *, now: int = NOW) -> Token:
+    """An operator's release of Alice's message, with all but a revocation lifted."""
+    return Token(
+        {
+            "iss": ISSUER,
+            "sub": ALICE,
+            "aud": ORDERS,
+            "iat": now,
+            "exp": now + 600,
+            "jti": "release-000000000000001",
+            "scope": "orders:read orders:write",
+            "sid": SESSION,
+            "epoch": 3,
+            "act": {"sub": GATEWAY},
+            "what": "release",
+            "lift": ["age", "expiry"],
+            "by": OPERATOR,
+        },
+        RELEASE,
+        (who or parties()).issuer,
+    )
+
+
 @dataclass(frozen=True)
 class Scene:
     """A message, and the verifier that judges it.
 
     The seal's `bh` and `ath` are those of `body` and `carnet` unless its claims say otherwise;
-    what is sent may differ from what was sealed (`sent_body`, `headers`).
+    what is sent may differ from what was sealed (`sent_body`, `headers`). So is the `seal` of the
+    release, where there is one.
     """
 
     kind: Kind
@@ -260,6 +292,7 @@ class Scene:
     carnet: Token | None
     route: Route
     key_set: KeySet
+    release: Token | None = None
     body: bytes = BODY
     sent_body: bytes | None = None
     sent_type: str | None = None
@@ -283,6 +316,10 @@ class Scene:
         """Another seal of the same client."""
         return replace(self, seal=self.seal.but(**claims))
 
+    def with_release(self, **claims: object) -> Self:
+        """Released by the issuer, with other claims than `release` gives."""
+        return replace(self, release=(self.release or release()).but(**claims))
+
     def with_headers(self, **headers: object) -> Self:
         """Other headers than those that carnet and seal make; `_` stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -295,7 +332,12 @@ class Scene:
             text = self.carnet.text
             bound["ath"] = digest(text.encode("utf-8", "surrogatepass"))
             headers[AUTHORIZATION] = BEARER + text
-        headers[CARNET_SEAL] = replace(self.seal, claims={**bound, **self.seal.claims}).text
+        seal = replace(self.seal, claims={**bound, **self.seal.claims}).text
+        headers[CARNET_SEAL] = seal
+        if self.release is not None:
+            of_seal = {"seal": digest(seal.encode("utf-8", "surrogatepass"))}
+            claims = {**of_seal, **self.release.claims}
+            headers[CARNET_RELEASE] = replace(self.release, claims=claims).text
         return UnverifiedMessage(
             body=self.body if self.sent_body is None else self.sent_body,
             headers=changed(headers, **self.headers),
