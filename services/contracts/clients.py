@@ -54,5 +54,14 @@ CLIENTS: Final[dict[str, Grant]] = {
             users.GetRevocations,
         ),
     ),
+    topology.OPERATOR_DESK: Grant(
+        publishes=_types(
+            users.SignIn,
+            users.Refresh,
+            users.SignOut,
+            users.ReleaseLetter,
+            users.DiscardLetter,
+        ),
+    ),
 }
 """The services of this system. An operator registers others with `carnet trust register`."""

@@ -14,6 +14,7 @@ from messaging.topology import CLOCK, COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC,
 from services.contracts.topology import (
     CANCEL_ORDER,
     GATEWAY,
+    OPERATOR_DESK,
     ORDER_CANCELLED,
     ORDER_PLACED,
     ORDER_REFUSED,
@@ -85,7 +86,11 @@ ORDER_EVENTS: Final = Pattern(
 RIGHTS: Final[Mapping[str, Rights]] = {
     USER_SERVICE: Rights(
         consumes=(USERS_RPC,),
-        publishes={REPLY: _replies_to([GATEWAY, ORDER_SERVICE]), TRUST: ANY_KEY, CLOCK: ANY_KEY},
+        publishes={
+            REPLY: _replies_to([GATEWAY, ORDER_SERVICE, OPERATOR_DESK]),
+            TRUST: ANY_KEY,
+            CLOCK: ANY_KEY,
+        },
         subscribes={TRUST: ANY_KEY, CLOCK: ANY_KEY},
     ),
     GATEWAY: Rights(

@@ -25,6 +25,8 @@ from messaging.topology import (
 USER_SERVICE: Final = "user-service"
 GATEWAY: Final = "api-gateway"
 ORDER_SERVICE: Final = "order-service"
+OPERATOR_DESK: Final = "operator-desk"
+"""The client that an operator's own commands seal with: no service, and no login at the broker."""
 
 PLACE_ORDER: Final = Route(COMMANDS.name, "orders.place", "orders.place.v1")
 CANCEL_ORDER: Final = Route(COMMANDS.name, "orders.cancel", "orders.cancel.v1")

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from auth.release import Lift
 from auth.tokens import Actor
 from auth.verifier import Route
 from messaging.contract import Request
@@ -269,3 +270,53 @@ class GetRevocations(Request[RevocationsPage]):
     reply: ClassVar[type[RevocationsPage]] = RevocationsPage
 
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+
+class Released(_Reply):
+    """The issuer's statement, to be sent beside the message (`auth.release`)."""
+
+    release: str
+
+
+class ReleaseLetter(Request[Released]):
+    """Have a dead letter taken after all: asked by an operator, stated by the issuer.
+
+    Refused: `invalid_grant`, `insufficient_scope` (without `dead-letters:release`), and the code of
+    the check that the message does not pass: it was never genuine, or is revoked, or what is wrong
+    with it is not lifted.
+    """
+
+    route: ClassVar[Route] = _route("users.release.v1")
+    reply: ClassVar[type[Released]] = Released
+    encrypted: ClassVar[bool] = True
+
+    access_token: Token
+    """The operator's."""
+    carnet: Presented | None
+    seal: Presented
+    lift: tuple[Lift, ...] = ()
+
+
+class Discarded(_Reply):
+    """The issuer's statement, where the message was genuine and its receiver is to know."""
+
+    release: str | None
+
+
+class DiscardLetter(Request[Discarded]):
+    """Have it written down that a dead letter is not wanted any more.
+
+    Refused: `invalid_grant`, `insufficient_scope` (without `dead-letters:release`).
+    """
+
+    route: ClassVar[Route] = _route("users.discard.v1")
+    reply: ClassVar[type[Discarded]] = Discarded
+    encrypted: ClassVar[bool] = True
+
+    access_token: Token
+    """The operator's."""
+    letter: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Which one, for the audit log: SHA-256 of what it holds."""
+    carnet: Presented | None = None
+    seal: Presented | None = None
+    """Absent where the letter has none to show."""

@@ -84,7 +84,7 @@ async def _serve(
     await rotation.rotate_if_due()
     await keys.require()
     await passwords.warm_up()
-    handlers = make_handlers(register, trust, keys)
+    handlers = make_handlers(register, trust, keys, trust.root)
     service = user_service(handlers)
     broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE)
     tokens = _broker_tokens(settings, handlers, broker)

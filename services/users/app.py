@@ -18,6 +18,8 @@ def user_service(handlers: Handlers) -> RpcServer:
     service.answers(users.SignOut, public())(handlers.sign_out)
     service.answers(users.RevokeToken, public())(handlers.revoke_token)
     service.answers(users.Introspect, public())(handlers.introspect)
+    service.answers(users.ReleaseLetter, public())(handlers.release_letter)
+    service.answers(users.DiscardLetter, public())(handlers.discard_letter)
     service.answers(users.GetKeySet, public())(handlers.key_set)
     service.answers(users.GetRevocations, public())(handlers.revocations)
     return service

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auth.keyset import TrustRoot
 from auth.trust import TrustSource
 from messaging.database import Database
 from services.users.accounts import Accounts
@@ -11,8 +12,10 @@ from services.users.assertions import Assertions
 from services.users.attempts import Attempts, Limits
 from services.users.exchange import TokenExchange
 from services.users.handlers import Handlers
+from services.users.oldkeys import OldKeys
 from services.users.passwords import Passwords
 from services.users.presented import Presented
+from services.users.releases import Releases
 from services.users.revocations import Revocations
 from services.users.sessions import SessionLife, Sessions
 from services.users.sign_in import SignIns
@@ -56,8 +59,10 @@ def open_register(
     )
 
 
-def make_handlers(register: Register, trust: TrustSource, keys: IssuerKeys) -> Handlers:
-    """The requests' answers."""
+def make_handlers(
+    register: Register, trust: TrustSource, keys: IssuerKeys, root: TrustRoot
+) -> Handlers:
+    """The requests' answers. `root`: whose earlier statements still tell of old keys."""
     acts, sessions, clock = register.acts, register.sessions, register.clock
     presented = Presented(trust, sessions, clock)
     assertions = Assertions(trust, register.database, clock)
@@ -73,5 +78,14 @@ def make_handlers(register: Register, trust: TrustSource, keys: IssuerKeys) -> H
         assertions=assertions,
         desk=TokenDesk(register.database, acts, assertions, sessions, presented),
         statements=Statements(keys, trust, register.revocations, clock=clock),
+        releases=Releases(
+            trust=trust,
+            keys=keys,
+            old_keys=OldKeys(root, register.database),
+            presented=presented,
+            sessions=sessions,
+            acts=acts,
+            clock=clock,
+        ),
         clock=clock,
     )

@@ -74,6 +74,8 @@ class What(StrEnum):
     DISABLE = "disable"
     ROTATE_KEY = "rotate_key"
     ADOPT_KEY_SET = "adopt_key_set"
+    RELEASE = "release"
+    DISCARD = "discard"
 
 
 @dataclass(slots=True)

@@ -12,6 +12,8 @@ from services.contracts.scopes import CUSTOMER
 from services.contracts.topology import GATEWAY
 from services.contracts.users import (
     ClientCredentials,
+    Discarded,
+    DiscardLetter,
     Exchange,
     Exchanged,
     GetKeySet,
@@ -22,6 +24,8 @@ from services.contracts.users import (
     Refresh,
     Register,
     Registered,
+    Released,
+    ReleaseLetter,
     RevocationsPage,
     RevokeToken,
     SignedOut,
@@ -36,6 +40,7 @@ from services.users.assertions import Assertions
 from services.users.audit import What
 from services.users.exchange import TokenExchange
 from services.users.presented import Presented
+from services.users.releases import Releases
 from services.users.scope import asked_scope
 from services.users.sessions import Ended, Opened, Sessions, UnknownSessionError
 from services.users.sign_in import SignIns
@@ -59,6 +64,7 @@ class Handlers:
     assertions: Assertions
     desk: TokenDesk
     statements: Statements
+    releases: Releases
     clock: Callable[[], float]
 
     async def register(self, request: Register, caller: Caller) -> Registered:
@@ -123,6 +129,12 @@ class Handlers:
 
     async def introspect(self, request: Introspect, caller: Caller) -> Introspection:
         return await self.desk.introspect(Asker.of(caller), request, caller.client)
+
+    async def release_letter(self, request: ReleaseLetter, caller: Caller) -> Released:
+        return await self.releases.release(Asker.of(caller), request, caller.client)
+
+    async def discard_letter(self, request: DiscardLetter, caller: Caller) -> Discarded:
+        return await self.releases.discard(Asker.of(caller), request, caller.client)
 
     async def key_set(self, _request: GetKeySet, _caller: Caller) -> KeySetStatement:
         return KeySetStatement(statement=self.trust.key_set.statement)

@@ -33,13 +33,28 @@ class Presented:
                 would be born dead.
             TrustUnavailableError: nothing can be judged now.
         """
+        access = self._verified(unverified_token)
+        if client_id != access.aud and access.sub != service_subject(client_id):
+            raise Refused("invalid_grant", "this access token is not for this client")
+        return access
+
+    def signed_in(self, unverified_token: str, client_id: str) -> AccessClaims:
+        """The claims of a user's access token that came to `client_id`, or was issued to it.
+
+        Raises:
+            Refused, TrustUnavailableError: as `access_token`.
+        """
+        access = self._verified(unverified_token)
+        if access.sid is None or client_id not in {access.aud, access.client_id}:
+            raise Refused("invalid_grant", "this access token is not for this client")
+        return access
+
+    def _verified(self, unverified_token: str) -> AccessClaims:
         now = self._clock()
         try:
             access = self._verifier.access_token(unverified_token, now=now)
         except RefusalError as error:
             raise Refused("invalid_grant", f"the access token is refused: {error.code}") from error
-        if client_id != access.aud and access.sub != service_subject(client_id):
-            raise Refused("invalid_grant", "this access token is not for this client")
         if access.exp <= int(now):
             raise Refused("invalid_grant", "the access token is refused: expired")
         return access

@@ -40,7 +40,7 @@ class IssuerTrust:
     def __init__(
         self, root: TrustRoot, file: Path, database: Database, *, clock: Callable[[], float]
     ) -> None:
-        self._root = root
+        self.root = root
         self._file = file
         self._database = database
         self._clock = clock
@@ -115,7 +115,7 @@ class IssuerTrust:
         """None after a change of the trust root: what the old one signed counts no more."""
         try:
             # As of its own time: an expired one is still to be superseded, never undercut.
-            return self._root.verify(stored.statement, now=stored.issued_at)
+            return self.root.verify(stored.statement, now=stored.issued_at)
         except KeySetError:
             return None
 
@@ -140,7 +140,7 @@ class IssuerTrust:
             raise KeySetError(f"{self._file}: is no statement") from error
         self._seen = seen
         try:
-            offered = self._root.verify(statement, now=self._clock())
+            offered = self.root.verify(statement, now=self._clock())
             if self._held is not None and offered.version < self._held.version:
                 log.warning("older_key_set_ignored", version=offered.version)
             elif offered.supersedes(self._held):

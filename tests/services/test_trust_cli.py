@@ -392,7 +392,7 @@ def test_every_private_key_of_a_local_trust_is_closed_to_others(tmp_path: Path) 
     make_local_trust(tmp_path)
 
     keys = list(tmp_path.rglob("*.pem"))
-    assert len(keys) == 9
+    assert len(keys) == 11
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
 
 

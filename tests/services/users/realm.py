@@ -146,7 +146,7 @@ class Users:
         keys = IssuerKeys(
             self.handlers.keys.folder, trust, self.database, clock=self.clock, ticks=self.clock
         )
-        self.handlers = make_handlers(self.parts, trust, keys)
+        self.handlers = make_handlers(self.parts, trust, keys, self.realm.trust_root)
 
 
 _ids = itertools.count(1)
@@ -173,4 +173,6 @@ async def open_users(
     folder = KeyFolder(realm.folder, None, ticks=realm.clock)
     keys = IssuerKeys(folder, trust, database, clock=realm.clock, ticks=realm.clock)
     await keys.begin()
-    return Users(realm, database, realm.clock, parts, make_handlers(parts, trust, keys))
+    return Users(
+        realm, database, realm.clock, parts, make_handlers(parts, trust, keys, realm.trust_root)
+    )
