@@ -97,6 +97,7 @@ class Code(StrEnum):
     INVALID_BODY = "invalid_body"
     EXHAUSTED = "exhausted"
     POISON = "poison"
+    DISCARDED = "discarded"
 
 
 CHECK_OF: Final[dict[str, Check]] = {

@@ -40,7 +40,7 @@ from messaging.retries import (
     forget_attempts,
     take_back_starts,
 )
-from messaging.topology import WorkQueue
+from messaging.topology import RetryQueue, WorkQueue
 from messaging.turns import Turns
 from messaging.unit_of_work import UnitOfWork
 
@@ -105,6 +105,8 @@ class Dispatcher:
         message = self._parts.verifier.command(
             delivery.unverified(), handler.contract.route, handler.policy, handler.expiry, now=now
         )
+        if message.release is not None and message.release.what == "discard":
+            return await self._discard(message, delivery, now)
         try:
             await self._start(message, delivery, now)
             command = handler.contract.from_body(delivery.body)
@@ -155,7 +157,7 @@ class Dispatcher:
             claimed = await claim(
                 session, self._parts.tables.inbox, message, outcome="done", now=now
             )
-            if claimed.standing == "new":
+            if claimed.standing in {"new", "released"}:
                 work = self._work(session, message, delivery, now)
                 async with asyncio.timeout(self._parts.time_limit):
                     await handler.run(command, _caller(message), work)
@@ -187,6 +189,26 @@ class Dispatcher:
             await self._forget(session, message, delivery)
         return self._after(claimed, dead)
 
+    async def _discard(self, message: VerifiedMessage, delivery: Delivery, now: float) -> Outcome:
+        """Write down that an operator has discarded it; tell it, if its end was never told."""
+        refusal = RefusalError(Code.DISCARDED, "an operator has discarded it")
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session,
+                self._parts.tables.inbox,
+                message,
+                outcome="discarded",
+                code=refusal.code,
+                now=now,
+            )
+            if claimed.standing == "new":
+                await self._tell(
+                    refusal, message, self._work(session, message, delivery, now), delivery
+                )
+            await self._forget(session, message, delivery)
+        self._parts.committed()
+        return Ack()
+
     async def _tell(
         self, refusal: RefusalError, message: VerifiedMessage, work: UnitOfWork, delivery: Delivery
     ) -> None:
@@ -211,7 +233,7 @@ class Dispatcher:
         async with self._parts.database.transaction() as session:
             attempts = await count_attempt(session, self._parts.tables.retries, message, now=now)
         waits = self._queue.retries
-        if attempts <= len(waits):
+        if attempts <= len(waits) and _outlives(message, waits[attempts - 1], now):
             return Retry(waits[attempts - 1])
         exhausted = RefusalError(Code.EXHAUSTED, f"failed {attempts} times, at last: {reason}")
         return await self._refuse(exhausted.of(message), delivery, now)
@@ -222,7 +244,7 @@ class Dispatcher:
         A refused one is moved again: that its dead letter was confirmed is not known.
         """
         match claimed.standing:
-            case "new":
+            case "new" | "released":
                 self._parts.committed()
                 return first_time
             case "done":
@@ -264,6 +286,11 @@ def _caller(message: VerifiedMessage) -> Principal:
         token_id=seal.jti,
         expires_at=seal.exp,
     )
+
+
+def _outlives(message: VerifiedMessage, wait: RetryQueue, now: float) -> bool:
+    """Whether the message can still be taken after a wait: a release is not for long."""
+    return message.release is None or now + wait.delay.total_seconds() <= message.release.exp
 
 
 def _label(outcome: Outcome) -> str:

@@ -7,14 +7,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, select
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.claims import service_subject
 from auth.message import VerifiedMessage
 from messaging.upsert import insert_into
 
-Outcome = Literal["done", "refused"]
+Outcome = Literal["done", "refused", "discarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,14 @@ class Claim:
     """What the inbox says to a message.
 
     new: for the first time; the row is written, unless the transaction rolls back.
-    done, refused: the same message was here before, and this became of it.
+    released: it was refused before, and an operator has released or discarded it; the row is
+        written anew.
+    done, refused: the same message was here before, and this became of it. What was discarded is
+        done with as well.
     other: its publisher gave its id to another message before.
     """
 
-    standing: Literal["new", "done", "refused", "other"]
+    standing: Literal["new", "released", "done", "refused", "other"]
     code: str | None = None
 
 
@@ -74,7 +77,8 @@ async def claim(
     """Write the message's row, or say what it finds there.
 
     The key is (`iss`, `jti`) of the seal, so nobody can claim an id of another publisher. Of two
-    transactions at once the second one waits here for the first one's end.
+    transactions at once the second one waits here for the first one's end. A release is spent on
+    a row that says refused: once that says anything else, no release changes it.
     """
     seal = message.seal
     value = value_of(message)
@@ -93,4 +97,15 @@ async def claim(
     ).one()
     if row.value != value:
         return Claim("other")
-    return Claim("refused" if row.outcome == "refused" else "done", row.code)
+    if row.outcome != "refused":
+        return Claim("done", row.code)
+    if message.release is None:
+        return Claim("refused", row.code)
+    rewrite = (
+        update(inbox)
+        .where(inbox.c.iss == seal.iss, inbox.c.jti == seal.jti, inbox.c.outcome == "refused")
+        .values(outcome=outcome, code=code, at=int(now))
+        .returning(inbox.c.jti)
+    )
+    rewritten = await session.execute(rewrite)
+    return Claim("released" if rewritten.first() is not None else "done")

@@ -1,7 +1,7 @@
 """Pruning: an inbox row is kept for as long as its message can still come, and no longer.
 
-That opens nothing: what comes later is too old to be handled, and the effect's own table knows
-its id for ever (`RepeatedError`).
+That opens nothing: what comes later is too old to be handled, unless an operator releases it, and
+the effect's own table knows its id for ever (`RepeatedError`).
 """
 
 import asyncio

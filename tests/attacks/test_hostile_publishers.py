@@ -1,15 +1,17 @@
 """What somebody with a login at the broker may try with messages that are genuine in part."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 import aio_pika.exceptions
 import pytest
 
+from auth.keys import SigningKey
 from auth.strict import decode_base64url, encode_base64url
 from tests.attacks.field import Field, fresh
-from tests.auth.forge import NOW, Scene, access_token, command_scene, parties
+from tests.auth.forge import NOW, Scene, access_token, command_scene, parties, release
 from tests.brokers import Brokers
 from tests.messaging.raw import raw_channel
 
@@ -104,23 +106,123 @@ async def test_an_access_token_is_no_carnet_on_the_broker(field: Field) -> None:
     await field.still_places_orders()
 
 
-@pytest.mark.parametrize(
-    "release",
-    ["", "a.b.c", 7, {"released": True}, access_token().text, command_scene().seal.text],
-    ids=["empty", "no token", "a number", "a table", "an access token", "a seal"],
-)
+def _late() -> Scene:
+    """An order that came too late, and that an operator releases."""
+    now = NOW + 26 * 3600
+    return replace(fresh(command_scene()), now=now, release=release(now=now))
+
+
+def _signed_by(key: SigningKey, kid: str | None = None) -> Callable[[Scene], Scene]:
+    def change(scene: Scene) -> Scene:
+        token = release(now=int(scene.now)).with_key(key)
+        return replace(scene, release=token if kid is None else token.with_header(kid=kid))
+
+    return change
+
+
+FORGED: Final[dict[str, Callable[[Scene], Scene]]] = {
+    "empty": lambda s: s.with_headers(carnet_release=""),
+    "no token": lambda s: s.with_headers(carnet_release="a.b.c"),
+    "a number": lambda s: s.with_headers(carnet_release=7),
+    "a table": lambda s: s.with_headers(carnet_release={"released": True}),
+    "an access token": lambda s: replace(s, release=access_token()),
+    "a carnet": lambda s: replace(s, release=s.carnet),
+    "a seal": lambda s: s.with_headers(carnet_release=command_scene().seal.text),
+    "there twice": lambda s: s.with_headers(**{"Carnet-Release": "x"}),
+    "a stranger's": _signed_by(parties().stranger),
+    "a stranger's in the issuer's name": _signed_by(parties().stranger, parties().issuer.kid),
+    "the sealing client's own": _signed_by(parties().gateway),
+    "the trust root's": _signed_by(parties().root),
+    "for another service": lambda s: s.with_release(aud="api-gateway"),
+    "for an hour": lambda s: s.with_release(exp=int(s.now) + 3600),
+    "from the future": lambda s: s.with_release(iat=int(s.now) + 60, exp=int(s.now) + 120),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
 async def test_a_release_that_an_operator_never_signed_lets_nothing_in(
-    field: Field, release: object
+    field: Field, what: str
 ) -> None:
-    """An expired command stays expired, whatever it says of itself."""
-    late = fresh(replace(command_scene(), now=NOW + 26 * 3600))
+    """Nor does it make the message a refused one, which it may not be: no seal covers it."""
+    before = await field.rows()
+
+    await field.publish(FORGED[what](_late()))
+
+    assert await field.reason() == "release_refused"
+    assert await field.rows() == before
+    await field.still_places_orders()
+
+
+async def test_a_release_of_another_message_lets_nothing_in(field: Field) -> None:
+    released = _late()
+    other = fresh(released)
+    before = await field.rows()
+
+    await field.publish(
+        other.with_headers(carnet_release=released.message().headers["carnet-release"])
+    )
+
+    assert await field.reason() == "release_refused"
+    assert await field.rows() == before
+    await field.still_places_orders()
+
+
+async def test_a_release_that_is_replayed_has_no_second_effect(field: Field) -> None:
+    late = _late()
+    field.trust.scene = late
+    message = late.message()
     before = await field.orders()
 
-    await field.publish(late.with_headers(carnet_release=release))
+    for _ in range(3):
+        await field.send(message)
+    assert (await field.next_event()).type == "orders.placed.v1"
 
-    assert await field.reason() == "too_old"
+    await field.still_places_orders()
+    assert await field.orders() == before + 2
+
+
+async def test_a_release_does_nothing_to_what_is_done(field: Field) -> None:
+    genuine = fresh(command_scene())
+    before = await field.orders()
+    await field.publish(genuine)
+    assert (await field.next_event()).type == "orders.placed.v1"
+
+    await field.publish(genuine.with_release())
+    await field.publish(genuine.with_release(what="discard"))
+
+    await field.still_places_orders()
+    assert await field.orders() == before + 2
+
+
+async def test_a_release_that_is_expired_lets_nothing_in(field: Field) -> None:
+    late = _late()
+    before = await field.rows()
+
+    await field.publish(replace(late, now=late.now + 11 * 60))
+
+    assert await field.reason() == "release_expired"
+    assert await field.rows() == before
+    await field.still_places_orders()
+
+
+async def test_a_release_gives_no_scope_that_the_carnet_did_not_have(field: Field) -> None:
+    before = await field.orders()
+
+    await field.publish(_late().with_release(scope="orders:read"))
+
+    assert await field.reason() == "insufficient_scope"
     assert (await field.next_event()).type == "orders.refused.v1"
     assert await field.orders() == before
+    await field.still_places_orders()
+
+
+async def test_a_release_lets_no_other_body_in(field: Field) -> None:
+    before = await field.rows()
+
+    await field.publish(replace(_late(), sent_body=b'{"lines":[],"currency":"EUR"}'))
+
+    assert await field.reason() == "seal_mismatch"
+    assert await field.rows() == before
     await field.still_places_orders()
 
 

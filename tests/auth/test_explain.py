@@ -152,7 +152,7 @@ def test_what_cannot_be_judged_is_not_explained() -> None:
 def test_every_check_asks_a_question_and_every_code_belongs_to_one() -> None:
     assert len({check.question for check in Check}) == len(Check)
     assert all(check.question.endswith("?") for check in Check)
-    after_all_checks = {Code.INVALID_BODY, Code.EXHAUSTED, Code.POISON}
+    after_all_checks = {Code.INVALID_BODY, Code.EXHAUSTED, Code.POISON, Code.DISCARDED}
     assert set(CHECK_OF) == set(Code) - after_all_checks
 
 

@@ -21,7 +21,8 @@ from auth.encryption import DecryptionKey
 from auth.errors import TrustUnavailableError
 from auth.keys import SigningKey
 from auth.keyset import TrustRoot
-from auth.message import Route
+from auth.message import AUTHORIZATION, BEARER, CARNET_RELEASE, CARNET_SEAL, Route
+from auth.release import LIFTS, MAX_RELEASE_LIFE, Lift, What, sign_release
 from auth.seal import Sealer
 from auth.statement import KeySetDraft
 from auth.tokens import AccessClaims, Issuer
@@ -253,6 +254,37 @@ class Message:
 
     def but(self, **changes: object) -> Self:
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def released(
+    envelope: Envelope,
+    *,
+    what: What = "release",
+    lift: tuple[Lift, ...] = ("age", "expiry"),
+    key: SigningKey | None = None,
+    now: float | None = None,
+    life: int = MAX_RELEASE_LIFE,
+) -> Envelope:
+    """A message as an operator sends it again: unchanged, with the issuer's statement."""
+    seal = envelope.headers[CARNET_SEAL]
+    now = time.time() if now is None else now
+    stated = sign_release(
+        Verifier(make_trust(), audience=MARKET).letter(
+            envelope.headers[AUTHORIZATION].removeprefix(BEARER), seal, frozenset(LIFTS), now=now
+        ),
+        seal,
+        issuer=ISSUER,
+        key=key or _issuer_key(),
+        what=what,
+        lift=lift,
+        by=ALICE,
+        now=now - MAX_RELEASE_LIFE + life,
+    )
+    return replace(
+        envelope,
+        route=Route(RETRY.name, WORK.name, envelope.route.type),
+        headers={**envelope.headers, CARNET_RELEASE: stated},
+    )
 
 
 _numbers = itertools.count(1)
