@@ -8,7 +8,7 @@ A service is written with these, each told of in its own docstring:
     publisher       mandatory, confirmed publishing              Publisher, envelope.Envelope
     consumer        commands: verified, once, in one transaction CommandConsumer, ConsumerParts
     unit_of_work    what a command's handler works with          UnitOfWork
-    relay           events that were written with their effect   OutboxRelay
+    relay           what was written with its effect, published  OutboxRelay
     events          listening to them, live                      EventSubscriber, EventParts
     rpc             asking and answering, with a deadline        RpcClient, RpcServer, RpcParts
     database        the service's own                            open_database, Database

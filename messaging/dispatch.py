@@ -30,7 +30,7 @@ from messaging.delivery import Delivery
 from messaging.envelope import trace_of
 from messaging.errors import DatabaseUnavailableError, RepeatedError, TransientError
 from messaging.inbox import Claim, claim, subject_of
-from messaging.outbox import add_events
+from messaging.outbox import add_outgoing
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.registry import Registry
 from messaging.retries import (
@@ -161,7 +161,7 @@ class Dispatcher:
                 work = self._work(session, message, delivery, now)
                 async with asyncio.timeout(self._parts.time_limit):
                     await handler.run(command, _caller(message), work)
-                await self._add_events(work, delivery)
+                await self._add_outgoing(work, delivery)
             await self._forget(session, message, delivery)
         return self._after(claimed, Ack())
 
@@ -217,7 +217,7 @@ class Dispatcher:
             async with work.session.begin_nested():
                 async with asyncio.timeout(self._parts.time_limit):
                     await self._parts.on_refused(refusal, message, work)
-                await self._add_events(work, delivery)
+                await self._add_outgoing(work, delivery)
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
         except RepeatedError as repeated:
@@ -261,8 +261,8 @@ class Dispatcher:
     ) -> UnitOfWork:
         return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
 
-    async def _add_events(self, work: UnitOfWork, delivery: Delivery) -> None:
-        await add_events(self._parts.tables.outbox, work, trace_of(delivery.headers))
+    async def _add_outgoing(self, work: UnitOfWork, delivery: Delivery) -> None:
+        await add_outgoing(self._parts.tables.outbox, work, trace_of(delivery.headers))
 
     async def _forget(
         self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery

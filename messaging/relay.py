@@ -1,44 +1,87 @@
-"""The outbox relay: publishes what the outbox holds, at least once, sealed as it leaves."""
+"""The outbox relay: publishes what the outbox holds, at least once, sealed as it leaves.
+
+Many aggregates at once, each one's messages one after the other: what follows a message leaves
+once the broker has confirmed that one. A message that fails holds back its own aggregate, for
+longer each time; a broker that is away holds back everything.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import structlog
 from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.errors import TrustUnavailableError
 from auth.seal import Sealer
 from messaging.database import Database
 from messaging.envelope import Envelope
 from messaging.errors import (
+    BacklogFullError,
     BrokerUnavailableError,
+    CutOffError,
     DatabaseUnavailableError,
-    PublishError,
+    MessagingError,
     UnroutableError,
 )
-from messaging.outbox import OutgoingEvent, next_events, remove_events
+from messaging.outbox import Lane, StoredMessage, hold_back, remove, take_lanes
 from messaging.pause import Backoff, first_of
 from messaging.publisher import Publisher
 
-BATCH: Final = 100
 POLL: Final = 1.0
 """Seconds between looks at the outbox when nobody wakes the relay: another process may write."""
 
-DEADLINE: Final = 10.0
-"""Seconds for the broker to confirm one event."""
+DEADLINE: Final = 5.0
+"""Seconds for the broker to confirm one message, and for all of one look."""
+
+LONGEST_HOLD: Final = 30.0
+"""Seconds that an aggregate is held back at most, before its oldest message is tried again."""
 
 EVENT_LIFE: Final = timedelta(days=1)
 """How long after it was published an event may still be believed."""
 
+CarnetSource = Callable[[str, frozenset[str]], Awaitable[str]]
+"""Gives a carnet of our own for an audience with these scopes.
+
+Raises `MessagingError` or `TrustUnavailableError` where there is none to be had."""
+
+_EVERYBODYS: Final = (BrokerUnavailableError, BacklogFullError, CutOffError)
+"""What holds back all messages: no fault of the one that it befell."""
+
+_RANDOM: Final = secrets.SystemRandom()
+
 log = structlog.get_logger(__name__)
 
 
-class OutboxRelay:
-    """Publishes events in the order in which they were written.
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a lane: its messages that are published, and why the next one is not."""
 
-    An event whose confirm or removal got lost is published again under the same message id.
-    With several replicas on PostgreSQL each event is with one of them at a time.
+    published: Lane
+    held: StoredMessage | None = None
+    failure: Exception | None = None
+
+    @property
+    def everybodys(self) -> bool:
+        """Whether the failure is no fault of this lane's."""
+        return isinstance(self.failure, _EVERYBODYS)
+
+
+class NoCarnetError(MessagingError):
+    """Commands under a carnet are to be sent, and the relay was given no source of carnets."""
+
+    code = "no_carnet"
+
+
+class OutboxRelay:
+    """Publishes messages in the order in which they were written, aggregate by aggregate.
+
+    A message whose confirm or removal got lost is published again under the same message id.
+    Replicas on PostgreSQL share the work; each aggregate is with one of them at a time.
     """
 
     def __init__(
@@ -49,12 +92,15 @@ class OutboxRelay:
         publisher: Publisher,
         sealer: Sealer,
         clock: Callable[[], float],
+        carnets: CarnetSource | None = None,
     ) -> None:
+        """`carnets`: for a service whose handlers send commands that need one."""
         self._database = database
         self._outbox = outbox
         self._publisher = publisher
         self._sealer = sealer
         self._clock = clock
+        self._carnets = carnets
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -66,77 +112,154 @@ class OutboxRelay:
 
         So set it when nothing commits any more. With no broker it does not wait for one.
         """
+        async with asyncio.TaskGroup() as running:
+            running.create_task(self._relay(shutdown), name="outbox")
+            running.create_task(self._relay_failed(shutdown), name="outbox, failed before")
+
+    async def _relay(self, shutdown: asyncio.Event) -> None:
         backoff = Backoff()
         while True:
             last = shutdown.is_set()
             self._woken.clear()
             try:
-                published = await self._publish_batch()
-            except (DatabaseUnavailableError, BrokerUnavailableError, PublishError) as error:
+                published = await self._look(failed_before=False)
+            except (DatabaseUnavailableError, *_EVERYBODYS) as error:
                 log.warning("outbox_waits", code=error.code, detail=error.detail)
                 if last:
                     return
                 await backoff.pause(shutdown)
                 continue
             backoff.reset()
-            if published == BATCH:
+            if published:
                 continue
             if last:
                 return
             await first_of(self._woken, shutdown, timeout=POLL)
 
-    async def _publish_batch(self) -> int:
+    async def _relay_failed(self, shutdown: asyncio.Event) -> None:
+        """Beside the others, since a message that fails may take its time to."""
+        while not await first_of(shutdown, timeout=POLL):
+            try:
+                while await self._look(failed_before=True) and not shutdown.is_set():
+                    pass
+            except (DatabaseUnavailableError, *_EVERYBODYS) as error:
+                log.warning("outbox_waits", code=error.code, detail=error.detail)
+
+    async def _look(self, *, failed_before: bool) -> int:
+        """Publish some of what there is; how many messages were.
+
+        Raises:
+            DatabaseUnavailableError: nothing is known to be removed.
+            BrokerUnavailableError, BacklogFullError, CutOffError: no fault of any message's.
+        """
         if self._database.url.get_backend_name() == "sqlite":
             # One process, and one writer at a time: no lock is held while the broker is asked.
             async with self._database.session() as session:
-                events = await next_events(session, self._outbox, BATCH)
-            published, failure = await self._publish(events)
-            if published:
-                async with self._database.transaction() as session:
-                    await remove_events(session, self._outbox, published)
+                lanes = await self._take(session, failed_before=failed_before)
+            if not lanes:
+                return 0
+            outcomes = await self._publish(lanes)
+            async with self._database.transaction() as session:
+                await self._write_down(session, outcomes)
         else:
             async with self._database.transaction() as session:
-                events = await next_events(session, self._outbox, BATCH)
-                published, failure = await self._publish(events)
-                await remove_events(session, self._outbox, published)
-        if failure is not None:
-            raise failure
-        return len(published)
+                lanes = await self._take(session, failed_before=failed_before)
+                outcomes = await self._publish(lanes)
+                await self._write_down(session, outcomes)
+        for outcome in outcomes:
+            if outcome.failure is not None and outcome.everybodys:
+                raise outcome.failure
+        return sum(len(outcome.published) for outcome in outcomes)
 
-    async def _publish(
-        self, events: Sequence[OutgoingEvent]
-    ) -> tuple[list[OutgoingEvent], Exception | None]:
-        """All at once, in their order on the wire; those that were taken, and a failure."""
-        results = await asyncio.gather(
-            *(self._publish_one(event) for event in events), return_exceptions=True
+    async def _take(self, session: AsyncSession, *, failed_before: bool) -> list[Lane]:
+        return await take_lanes(
+            session, self._outbox, failed_before=failed_before, now=self._clock()
         )
-        failure: Exception | None = None
-        published = []
-        for event, result in zip(events, results, strict=True):
-            if result is None:
-                published.append(event)
-            elif isinstance(result, (BrokerUnavailableError, PublishError)):
-                failure = result
-            else:
-                raise result
-        return published, failure
 
-    async def _publish_one(self, event: OutgoingEvent) -> None:
+    async def _publish(self, lanes: Sequence[Lane]) -> list[_Outcome]:
+        end = asyncio.get_running_loop().time() + DEADLINE
+        return await asyncio.gather(*(self._publish_lane(lane, end) for lane in lanes))
+
+    async def _publish_lane(self, lane: Lane, end: float) -> _Outcome:
+        """One after the other, up to the first that fails, or to the end of the time."""
+        for place, message in enumerate(lane):
+            if place and asyncio.get_running_loop().time() >= end:
+                return _Outcome(lane[:place])
+            try:
+                await self._publish_one(message)
+            except (MessagingError, TrustUnavailableError, ValueError) as failure:
+                return _Outcome(lane[:place], message, failure)
+        return _Outcome(lane)
+
+    async def _publish_one(self, message: StoredMessage) -> None:
+        """Seal it as of now, and publish it.
+
+        Raises:
+            MessagingError, TrustUnavailableError: as the publisher and the source of carnets.
+            ValueError: what was stored cannot be sealed.
+        """
+        if message.receiver is not None:
+            await self._publisher.publish(
+                await self._command(message, message.receiver), deadline=DEADLINE
+            )
+            return
+        try:
+            await self._publisher.publish(self._event(message), deadline=DEADLINE)
+        except UnroutableError as error:
+            # Nobody listens just now, which is no fault of an event's.
+            log.debug("event_unheard", type=message.route.type, detail=error.detail)
+
+    def _event(self, message: StoredMessage) -> Envelope:
         now = self._clock()
         seal = self._sealer.event(
-            route=event.route,
-            message_id=event.message_id,
-            body=event.body,
-            subject=event.subject,
-            cause=event.cause,
+            route=message.route,
+            message_id=message.message_id,
+            body=message.body,
+            subject=message.subject,
+            cause=message.cause,
             now=now,
             expires_at=now + EVENT_LIFE.total_seconds(),
         )
-        envelope = Envelope.sealed(
-            event.route, event.body, seal=seal, carnet=None, trace=event.trace
+        return Envelope.sealed(
+            message.route, message.body, seal=seal, carnet=None, trace=message.trace
         )
-        try:
-            await self._publisher.publish(envelope, deadline=DEADLINE)
-        except UnroutableError as error:
-            # Nobody listens just now, which is no fault of an event's.
-            log.debug("event_unheard", type=event.route.type, detail=error.detail)
+
+    async def _command(self, message: StoredMessage, receiver: str) -> Envelope:
+        """Under a carnet of now. Where its time has passed, its receiver refuses and keeps it."""
+        carnet = await self._carnet(receiver, message.scopes) if message.scopes else None
+        now = self._clock()
+        seal = self._sealer.command(
+            route=message.route,
+            audience=receiver,
+            message_id=message.message_id,
+            body=message.body,
+            carnet=carnet,
+            now=now,
+            expires_at=max(now, message.wanted_until or 0),
+        )
+        return Envelope.sealed(
+            message.route, message.body, seal=seal, carnet=carnet, trace=message.trace
+        )
+
+    async def _carnet(self, receiver: str, scopes: frozenset[str]) -> str:
+        if self._carnets is None:
+            raise NoCarnetError(f"there is no source of carnets for {receiver}")
+        return await self._carnets(receiver, scopes)
+
+    async def _write_down(self, session: AsyncSession, outcomes: Sequence[_Outcome]) -> None:
+        await remove(session, self._outbox, [m for o in outcomes for m in o.published])
+        for outcome in outcomes:
+            held, failure = outcome.held, outcome.failure
+            if held is None or outcome.everybodys:
+                continue
+            wait = _RANDOM.uniform(0, min(2**held.failures, LONGEST_HOLD))
+            log.warning(
+                "outbox_holds_back",
+                aggregate=held.aggregate,
+                type=held.route.type,
+                message_id=held.message_id,
+                failures=held.failures + 1,
+                code=getattr(failure, "code", type(failure).__name__),
+                detail=getattr(failure, "detail", "it cannot be sealed"),
+            )
+            await hold_back(session, self._outbox, held, due_at=self._clock() + wait)

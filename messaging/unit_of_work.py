@@ -1,9 +1,12 @@
 """One message's transaction: what a handler does and tells becomes true together, or not at all."""
 
+from datetime import timedelta
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.message import VerifiedMessage
-from messaging.contract import Event
+from messaging.contract import Command, Event
+from messaging.outgoing import OutgoingCommand, OutgoingEvent
 
 
 class UnitOfWork:
@@ -22,13 +25,35 @@ class UnitOfWork:
         self.message = message
         self.body = body
         self.now = now
-        self._events: list[tuple[Event, str]] = []
+        self._outgoing: list[OutgoingEvent | OutgoingCommand] = []
 
     @property
-    def events(self) -> tuple[tuple[Event, str], ...]:
-        """The events to publish, each with its subject."""
-        return tuple(self._events)
+    def outgoing(self) -> tuple[OutgoingEvent | OutgoingCommand, ...]:
+        """What leaves once this transaction is committed, in order."""
+        return tuple(self._outgoing)
 
-    def publish(self, event: Event, *, subject: str) -> None:
-        """Tell `event`, about an act of `subject`'s, once this transaction is committed."""
-        self._events.append((event, subject))
+    def publish(self, event: Event, *, subject: str, aggregate: str | None = None) -> None:
+        """Tell `event`, about an act of `subject`'s, once this transaction is committed.
+
+        aggregate: messages of one leave in the order of their transactions, as long as a lock
+            that the handler takes orders these; the subject's, unless said otherwise.
+        """
+        self._outgoing.append(OutgoingEvent(event, subject, aggregate or subject))
+
+    def send(
+        self,
+        command: Command,
+        *,
+        to: str,
+        scopes: frozenset[str],
+        wanted_for: timedelta,
+        aggregate: str,
+    ) -> None:
+        """Give `command` to the service `to`, in our own name, once this is committed.
+
+        scopes: what the receiver's handler requires. The key set statement must give them to us,
+            and `to` among our `exchanges`. Empty where the handler is public.
+        wanted_for: no longer than the receiver's handler allows.
+        aggregate: as in `publish`.
+        """
+        self._outgoing.append(OutgoingCommand(command, to, scopes, wanted_for, aggregate))

@@ -55,6 +55,21 @@ class Raw:
         await message.ack()
         return message
 
+    async def take(self, queue: str, count: int | None = None) -> list[AbstractIncomingMessage]:
+        """The next `count` messages of a queue, or all that lie ready there."""
+        source = await self.channel.get_queue(queue, ensure=False)
+        wanted = await self.count(queue) if count is None else count
+        taken: list[AbstractIncomingMessage] = []
+        await self.channel.set_qos(prefetch_count=0)
+        if wanted:
+            async with asyncio.timeout(WAIT), source.iterator() as messages:
+                async for message in messages:
+                    await message.ack()
+                    taken.append(message)
+                    if len(taken) == wanted:
+                        break
+        return taken
+
     async def count(self, queue: str) -> int:
         """Messages that lie ready in a queue."""
         source = await self.channel.declare_queue(queue, passive=True)

@@ -79,6 +79,9 @@ class Stall:
     consumer: CommandConsumer = field(default_factory=lambda: CommandConsumer(WORK))
     running: list[asyncio.Task[None]] = field(default_factory=list)
 
+    last_work: UnitOfWork = field(init=False)
+    """Of the handler that was started last."""
+
     def __post_init__(self) -> None:
         self.relay = OutboxRelay(
             database=self.database,
@@ -104,6 +107,7 @@ class Stall:
 
     async def _sell(self, command: Sell, caller: Principal, work: UnitOfWork) -> None:
         self.starts.append(command.what)
+        self.last_work = work
         sale = {"id": work.message.seal.jti, "what": command.what, "who": caller.subject}
         await work.session.execute(insert(SALES).values(sale))
         work.publish(Sold(what=command.what), subject=caller.subject)

@@ -24,14 +24,22 @@ class Wire:
         """Somebody tried to connect while it was dead."""
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
 
     def hold(self) -> None:
         """Carry nothing any more, and close nothing either."""
         self._flowing.clear()
+        self._answering.clear()
+
+    def hold_answers(self) -> None:
+        """Carry what goes to the broker, and nothing that comes from it."""
+        self._answering.clear()
 
     def release(self) -> None:
         """Carry again, also what was held."""
         self._flowing.set()
+        self._answering.set()
 
     @property
     def url(self) -> str:
@@ -46,7 +54,7 @@ class Wire:
         return self
 
     def cut(self) -> None:
-        self._flowing.set()
+        self.release()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -63,7 +71,10 @@ class Wire:
         there, back = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers |= {writer, back}
         try:
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer, self._rewrite))
+            await asyncio.gather(
+                self._pump(reader, back, self._flowing),
+                self._pump(there, writer, self._answering, self._rewrite),
+            )
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
@@ -73,11 +84,12 @@ class Wire:
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
+        flowing: asyncio.Event,
         rewrite: Callable[[bytes], bytes] = lambda data: data,
     ) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
-                await self._flowing.wait()
+                await flowing.wait()
                 sink.write(rewrite(data))
                 await sink.drain()
         sink.transport.abort()

@@ -1,0 +1,302 @@
+"""A service whose handler commands another one, under a carnet of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import pytest_asyncio
+from sqlalchemy import MetaData
+
+from auth.encryption import DecryptionKey
+from auth.message import Route
+from auth.policy import Policy, at_acceptance, public, requires
+from auth.principal import Principal
+from auth.seal import Sealer
+from auth.statement import KeySetDraft
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
+from messaging.broker import Broker
+from messaging.consumer import CommandConsumer, ConsumerParts
+from messaging.contract import Command
+from messaging.database import open_database
+from messaging.envelope import Envelope
+from messaging.publisher import Publisher
+from messaging.relay import OutboxRelay
+from messaging.rpc import RpcClient
+from messaging.tables import MessagingTables
+from messaging.topology import (
+    COMMANDS,
+    DEAD,
+    EVENTS,
+    REPLY,
+    RETRY,
+    RPC,
+    Binding,
+    Topology,
+    WorkQueue,
+    declare,
+)
+from messaging.unit_of_work import UnitOfWork
+from services.authority import Authority
+from services.contracts.topology import GATEWAY, USER_SERVICE
+from services.contracts.users import ClientCredentials, Exchange
+from services.identity import load_key_set
+from services.keyring import Keyring
+from services.own_carnets import OwnCarnets
+from services.settings import ServiceSettings
+from tests.messaging.raw import WAIT, raw_channel, until
+from tests.services.gateway.stack import Stack, open_stack
+
+PACKING: Final = "packing-service"
+COURIER: Final = "courier-service"
+DELIVER: Final = "parcels:deliver"
+ONE_DAY: Final = timedelta(days=1)
+
+
+class Pack(Command):
+    """The gateway's wish, for everybody to send."""
+
+    route: ClassVar[Route] = Route(COMMANDS.name, "packing.pack", "packing.pack.v1")
+
+    what: str
+
+
+class Deliver(Command):
+    """What the packing service wants of the courier."""
+
+    route: ClassVar[Route] = Route(COMMANDS.name, "parcels.deliver", "parcels.deliver.v1")
+
+    what: str
+
+
+def list_them(folder: Path) -> None:
+    """Both services in the key set, with just the rights that they need."""
+    authority = Authority(folder)
+    keyring = Keyring(authority.keys, None)
+    draft = KeySetDraft.of(authority.latest())
+    draft.grant(
+        GATEWAY, publishes=frozenset({Pack.route.type}), exchanges=frozenset(), scopes=frozenset()
+    )
+    draft.add_client(
+        PACKING,
+        key=keyring.seal(PACKING).public,
+        enc=keyring.encryption(PACKING).public,
+        publishes=frozenset(
+            contract.route.type for contract in (Deliver, ClientCredentials, Exchange)
+        ),
+        exchanges=frozenset({COURIER}),
+        scopes=frozenset({DELIVER}),
+    )
+    draft.add_client(
+        COURIER,
+        key=keyring.seal(COURIER).public,
+        enc=None,
+        publishes=frozenset(),
+        exchanges=frozenset(),
+        scopes=frozenset(),
+    )
+    authority.publish(draft, now=time.time())
+
+
+@dataclass
+class Service:
+    """A small service: one queue, one command, an outbox."""
+
+    client_id: str
+    trust: FixedTrust
+    broker: Broker
+    sealer: Sealer
+    decryption: DecryptionKey
+    queue: WorkQueue
+    database_url: str
+    handled: list[tuple[str, Principal]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        contract: type[Command],
+        policy: Policy,
+        handler: Callable[[Any, Principal, UnitOfWork], Awaitable[None]],
+    ) -> AsyncIterator[None]:
+        metadata = MetaData()
+        tables = MessagingTables.of(metadata)
+        database = open_database(self.database_url)
+        async with database.engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await declare(
+            self.broker,
+            Topology(
+                exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD),
+                queues=self.queue.queues(),
+                bindings=(
+                    Binding(self.queue.name, COMMANDS.name, contract.route.routing_key),
+                    *self.queue.bindings(),
+                ),
+            ),
+            deadline=WAIT,
+        )
+        publisher = Publisher(self.broker, client_id=self.client_id)
+        verifier = Verifier(self.trust, audience=self.client_id)
+        rpc = RpcClient(
+            self.broker,
+            publisher,
+            self.sealer,
+            verifier,
+            trust=self.trust,
+            decryption=self.decryption,
+            clock=time.time,
+        )
+        relay = OutboxRelay(
+            database=database,
+            outbox=tables.outbox,
+            publisher=publisher,
+            sealer=self.sealer,
+            clock=time.time,
+            carnets=OwnCarnets(rpc, self.sealer, clock=time.time),
+        )
+
+        async def tell_nobody(*_: object) -> None:
+            """Nothing to say about refusals here."""
+
+        parts = ConsumerParts(
+            broker=self.broker,
+            publisher=publisher,
+            verifier=verifier,
+            database=database,
+            tables=tables,
+            unit_of_work=UnitOfWork,
+            on_refused=tell_nobody,
+            committed=relay.wake,
+            clock=time.time,
+            service=self.client_id,
+        )
+        consumer = CommandConsumer(self.queue)
+        consumer.handles(contract, policy, expiry=at_acceptance(ONE_DAY))(handler)
+        shutdown = asyncio.Event()
+        await rpc.start(WAIT)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(consumer.run(parts, shutdown))
+            tasks.create_task(relay.run(shutdown))
+            try:
+                await until(lambda: consumer.ready)
+                yield
+            finally:
+                shutdown.set()
+        await rpc.close()
+        await database.close()
+
+
+def service(stack: Stack, client_id: str, broker: Broker) -> Service:
+    keyring = Keyring(stack.folder / "keys", None)
+    trust = FixedTrust(load_key_set(stack.settings(ServiceSettings, GATEWAY), now=time.time()))
+    return Service(
+        client_id,
+        trust,
+        broker,
+        Sealer(client_id, keyring.seal(client_id)),
+        keyring.encryption(client_id),
+        WorkQueue(f"{client_id}.commands"),
+        f"sqlite+aiosqlite:///{stack.folder / client_id}.db",
+    )
+
+
+@pytest_asyncio.fixture
+async def stack(amqp_url: str, tmp_path: Path) -> AsyncIterator[Stack]:
+    """The user service alone, not started again since the two were listed."""
+    async with open_stack(tmp_path, lambda _: amqp_url, USER_SERVICE) as stack:
+        list_them(stack.folder)
+        await stack.stop(USER_SERVICE)
+        yield stack
+
+
+@asynccontextmanager
+async def both(stack: Stack, amqp_url: str) -> AsyncIterator[tuple[Service, Service]]:
+    """The packing service, whose handler commands the courier, and the courier."""
+    broker = await Broker(amqp_url, name="onward").start(WAIT)
+    packing, courier = (service(stack, each, broker) for each in (PACKING, COURIER))
+
+    async def pack(command: Pack, caller: Principal, work: UnitOfWork) -> None:
+        packing.handled.append((command.what, caller))
+        work.send(
+            Deliver(what=command.what),
+            to=COURIER,
+            scopes=frozenset({DELIVER}),
+            wanted_for=ONE_DAY,
+            aggregate=command.what,
+        )
+
+    async def deliver(command: Deliver, caller: Principal, work: UnitOfWork) -> None:
+        del work
+        courier.handled.append((command.what, caller))
+
+    try:
+        async with (
+            packing.running(Pack, public(), pack),
+            courier.running(Deliver, requires(DELIVER), deliver),
+        ):
+            yield packing, courier
+    finally:
+        await broker.close(WAIT)
+
+
+def packed(stack: Stack, what: str) -> Envelope:
+    """The gateway's command."""
+    body, now = Pack(what=what).to_body(), time.time()
+    seal = Sealer(GATEWAY, stack.seal_key(GATEWAY)).command(
+        route=Pack.route,
+        audience=PACKING,
+        message_id=f"pack-{what:0>16}",
+        body=body,
+        carnet=None,
+        now=now,
+        expires_at=now + 3600,
+    )
+    return Envelope.sealed(Pack.route, body, seal=seal, carnet=None)
+
+
+async def test_a_handler_s_command_is_handled_in_the_sender_s_own_name(
+    stack: Stack, amqp_url: str
+) -> None:
+    """The user service gives the sender a carnet, for the receiver and the scope it is listed for.
+
+    However often the first command is delivered, the second one is sent once.
+    """
+    await stack.start(USER_SERVICE)
+    async with both(stack, amqp_url) as (packing, courier), raw_channel(amqp_url) as raw:
+        spied = await raw.listen(COMMANDS.name, Deliver.route.routing_key)
+        publisher = Publisher(packing.broker, client_id=GATEWAY)
+        for _ in range(2):
+            await publisher.publish(packed(stack, "tea"), deadline=WAIT)
+        await publisher.publish(packed(stack, "cup"), deadline=WAIT)
+
+        await until(lambda: len(courier.handled) == 2)
+        await raw.until_count(spied, 2)
+
+        assert sorted(what for what, _ in packing.handled) == ["cup", "tea"]
+        assert sorted(what for what, _ in courier.handled) == ["cup", "tea"]
+        for _, caller in courier.handled:
+            assert caller.subject == f"service:{PACKING}"
+            assert caller.scopes == {DELIVER}
+            assert (caller.actors, caller.session) == ((), None)
+
+
+async def test_a_command_waits_for_the_user_service_and_the_service_itself_does_not(
+    stack: Stack, amqp_url: str
+) -> None:
+    async with both(stack, amqp_url) as (packing, courier):
+        publisher = Publisher(packing.broker, client_id=GATEWAY)
+        await publisher.publish(packed(stack, "tea"), deadline=WAIT)
+        await until(lambda: len(packing.handled) == 1)
+        assert courier.handled == []
+
+        await stack.start(USER_SERVICE)
+
+        async with asyncio.timeout(60):
+            while not courier.handled:  # noqa: ASYNC110 - a list has no event
+                await asyncio.sleep(0.05)
+        assert [what for what, _ in courier.handled] == ["tea"]
