@@ -1,14 +1,17 @@
 """What a check has found: in order, doubtful, or in the way."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """`FAIL` keeps a service from starting; `WARN` is told, and does not."""
+    """`FAIL` keeps a service from starting; `WARN` is told, and does not.
+
+    `SKIP`: it could not be looked at, so nothing is known of it.
+    """
 
     OK = "ok"
+    SKIP = "skip"
     WARN = "warn"
     FAIL = "fail"
 
@@ -26,14 +29,13 @@ def ok(check: str, detail: str) -> Finding:
     return Finding(check, Verdict.OK, detail)
 
 
+def skip(check: str, detail: str) -> Finding:
+    return Finding(check, Verdict.SKIP, detail)
+
+
 def warn(check: str, detail: str) -> Finding:
     return Finding(check, Verdict.WARN, detail)
 
 
 def fail(check: str, detail: str) -> Finding:
     return Finding(check, Verdict.FAIL, detail)
-
-
-def failed(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that are in the way."""
-    return [finding for finding in findings if finding.verdict is Verdict.FAIL]

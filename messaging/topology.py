@@ -199,7 +199,7 @@ def rpc_queue(name: str) -> Queue:
     )
 
 
-_REMEDY: Final = {
+REMEDY: Final = {
     "exchange": "delete it and start again, so that it is made anew with its bindings",
     "queue": "let it run empty (or move its messages), delete it and start again",
 }
@@ -268,7 +268,7 @@ async def _throw_away_channel(
     except ChannelPreconditionFailed as error:
         raise TopologyMismatchError(
             f"{name} is declared otherwise: {difference(str(error))}; that cannot be changed in "
-            f"place: {_REMEDY[name.partition(' ')[0]]}"
+            f"place: {REMEDY[name.partition(' ')[0]]}"
         ) from error
     except ChannelNotFoundEntity as error:
         raise MissingTopologyError(f"{name}: {error}") from error

@@ -19,3 +19,9 @@ class PortTakenError(StartError):
     """The port is in use, or may not be opened."""
 
     code = "port_taken"
+
+
+class StartCheckError(StartError):
+    """A start-up check has found something in the way."""
+
+    code = "start_check"

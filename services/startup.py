@@ -18,7 +18,7 @@ from messaging.broker_version import judge_version
 from messaging.findings import Finding, Verdict, fail, ok, warn
 from messaging.topology import Topology, declare
 from services.authority import ALARM
-from services.errors import StartError
+from services.errors import StartCheckError
 from services.identity import Identity
 from services.settings import ServiceSettings
 
@@ -31,11 +31,11 @@ def require(findings: Iterable[Finding]) -> None:
     """Log what is doubtful, and end the start at what is wrong.
 
     Raises:
-        StartError: the first finding that is in the way.
+        StartCheckError: the first finding that is in the way.
     """
     for finding in findings:
         if finding.verdict is Verdict.FAIL:
-            raise StartError(finding.detail)
+            raise StartCheckError(finding.detail)
         if finding.verdict is Verdict.WARN:
             log.warning("start_doubtful", check=finding.check, detail=finding.detail)
 
@@ -51,7 +51,7 @@ async def require_broker(
     """Make sure that the connected broker is one to work with, and has what we need.
 
     Raises:
-        StartError: its version is too old, or its clock too far from ours.
+        StartCheckError: its version is too old, or its clock too far from ours.
         TopologyError: something there is declared otherwise, or is missing and not ours to make.
         BrokerUnavailableError: the connection broke, or `deadline` (seconds) passed.
     """
@@ -66,7 +66,7 @@ def require_standing(
     """Make sure of what needs neither broker nor database, once keys and statement are read.
 
     Raises:
-        StartError: nobody would believe what the service seals.
+        StartCheckError: nobody would believe what the service seals.
     """
     require(
         [

@@ -9,6 +9,7 @@ from services.cli import (
     audit,
     broker_keys,
     demo,
+    doctor,
     keys,
     migrate,
     revoke,
@@ -33,6 +34,7 @@ app.command("users")(serve.users)
 app.command("gateway")(serve.gateway)
 app.command("orders")(serve.orders)
 app.command("migrate")(migrate.migrate)
+app.command("doctor")(doctor.doctor)
 app.command("revoke")(revoke.revoke)
 app.command("broker-keys")(broker_keys.broker_keys)
 app.add_typer(accounts.app, name="accounts")

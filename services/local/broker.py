@@ -32,7 +32,9 @@ Say = Callable[[str], None]
 class StackBroker(Protocol):
     """A running broker, and how each client logs in there."""
 
-    description: str
+    @property
+    def description(self) -> str:
+        """What to call it in front of people."""
 
     @property
     def process(self) -> Child | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,9 @@ from services.local.broker import Say, StackBroker, open_broker
 from services.local.child import Child
 from services.local.errors import StateUnusableError
 from services.local.leftovers import sole_use
+from services.local.logins import OPERATOR
 from services.local.ports import LOOPBACK, free_ports, is_free
+from services.local.running import forget, record
 from services.local.service import CLIENTS, Service, death_of, drain
 from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
@@ -123,6 +125,7 @@ class LocalStack:
                     tokens=self._token_login() if self._by_token else None,
                     say=self._say,
                 )
+            self._record(OPERATOR, {"CARNET_AMQP_URL": self._broker.url(OPERATOR)})
             self._say(f"starting the services on {self._broker.description}")
             await _all(*(self.start_service(name) for name in CLIENTS))
         except BaseException:
@@ -140,6 +143,7 @@ class LocalStack:
         url = self.amqp_url(service.client_id)
         token_url = f"{self.services['users'].url}/oauth/token" if self._by_token else None
         environment = service.environment(url, self._passphrase, token_url=token_url)
+        self._record(name, environment)
         child = await service.start(environment)
         self.processes[name] = child
         await service.wait_until_ready(child)
@@ -191,6 +195,13 @@ class LocalStack:
             for folder in (self.state, self.state / "data", self.state / "logs"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._held.enter_context(sole_use(self.state))
+            self._held.callback(forget, self.state)
+        except OSError as error:
+            raise StateUnusableError(self.state, error) from error
+
+    def _record(self, name: str, environment: Mapping[str, str]) -> None:
+        try:
+            record(self.state, name, environment)
         except OSError as error:
             raise StateUnusableError(self.state, error) from error
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from messaging.findings import Verdict
 from services.demo.client import ShopClient, next_event
+from services.doctor.examination import examine_stack
 from services.local.installation import Installation, find_installation
 from services.local.ports import LOOPBACK, free_ports
 from services.local.trust import make_local_trust
@@ -151,6 +154,7 @@ async def test_it_drains_on_a_signal_and_starts_again_on_its_state(run: Run) -> 
         assert await up.ended() == 0
         assert not await up.answers()
         assert not any(runs(pid) for pid in pids)
+        assert not list((up.state / "run").iterdir())  # the logins that it told its services
         for service in SERVICES:
             assert "stopped" in (up.state / "logs" / f"{service}.log").read_text()
 
@@ -192,6 +196,9 @@ async def test_its_services_log_in_with_tokens_where_that_is_asked_for(run: Run)
             event = await next_event(events, within=WITHIN)
 
     assert event.type == "orders.placed.v1"
+    reports = await examine_stack(up.state, passphrase=None, management=None, clock=time.time)
+    findings = [finding for report in reports for finding in report.findings]
+    assert [f for f in findings if f.verdict in {Verdict.WARN, Verdict.FAIL}] == []
     up.process.terminate()
     assert await up.ended() == 0
 

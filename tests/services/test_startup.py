@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from auth.keyset import KeySet
 from auth.statement import KeySetDraft
-from messaging.findings import Finding, Verdict
+from messaging.findings import Finding, Verdict, fail, ok, warn
 from services.authority import Authority
 from services.contracts.topology import ORDER_SERVICE
-from services.errors import StartError
+from services.errors import StartCheckError
 from services.gateway.settings import GatewaySettings
 from services.identity import Identity, load_identity, load_key_set
 from services.local.trust import make_local_trust
@@ -24,6 +25,7 @@ from services.startup import (
     examine_seal_key,
     examine_settings,
     examine_statement,
+    require,
     require_standing,
 )
 from services.users.settings import UserSettings
@@ -83,6 +85,27 @@ def only_next(draft: KeySetDraft, _kid: str) -> None:
         key["state"] = "next"
 
 
+def test_what_is_doubtful_is_logged_and_what_is_wrong_ends_the_start() -> None:
+    findings = [
+        ok("broker version", "RabbitMQ 4.3.6"),
+        warn("clock", "this machine's clock is 9 s ahead"),
+        fail("seal key", "is retired"),
+    ]
+
+    with capture_logs() as logs, pytest.raises(StartCheckError, match="is retired") as caught:
+        require(findings)
+
+    assert caught.value.code == "start_check"
+    assert logs == [
+        {
+            "event": "start_doubtful",
+            "log_level": "warning",
+            "check": "clock",
+            "detail": "this machine's clock is 9 s ahead",
+        }
+    ]
+
+
 def test_the_active_key_is_in_order(state: Path) -> None:
     key_set = load_key_set(settings_in(state), now=time.time())
 
@@ -111,7 +134,7 @@ def test_a_key_that_is_only_to_come_is_told(state: Path) -> None:
 def test_a_service_whose_key_is_retired_does_not_start(state: Path) -> None:
     key_set = amended(state, retire(after=-1))
 
-    with pytest.raises(StartError, match="retired since"):
+    with pytest.raises(StartCheckError, match="retired since"):
         require_standing(settings_in(state), identity_in(state, key_set), key_set, now=time.time())
 
 

@@ -1,0 +1,100 @@
+"""The broker as a whole: what is on it, what waits there, and whether the feed comes through."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+from yarl import URL
+
+from messaging.broker import Broker
+from messaging.definitions import examine_definitions
+from messaging.findings import Finding, fail, ok, skip, warn
+from messaging.inspection import QueueCount, count_queues, examine_topology
+from messaging.topology import Topology, WorkQueue
+from services.contracts.topology import ORDERS_COMMANDS
+from services.doctor.report import Report
+
+WITHIN: Final = 5.0
+"""Seconds for each answer."""
+
+LOOK_WITHIN: Final = 20.0
+"""Seconds for a look at everything on the broker."""
+
+WORK: Final = (ORDERS_COMMANDS,)
+
+
+async def examine_broker(
+    report: Report,
+    broker: Broker,
+    topology: Topology,
+    *,
+    management: str | None,
+) -> None:
+    """Compare what is on the connected broker with `topology`, and tell what waits in its queues.
+
+    management: URL of the management API, http://operator:password@host:15672, where there is one.
+    """
+    with report.part("topology"):
+        report.add(*await examine_topology(broker, topology, deadline=LOOK_WITHIN))
+    if management is None:
+        report.add(
+            skip("bindings", "only the broker's management API tells: CARNET_MANAGEMENT_URL")
+        )
+    else:
+        report.add(*await _examine_definitions(management, broker.vhost, topology))
+    with report.part("queues"):
+        names = [queue.name for queue in topology.queues]
+        counts = await count_queues(broker, names, deadline=LOOK_WITHIN)
+        report.add(*judge_counts(counts))
+
+
+def judge_counts(counts: Mapping[str, QueueCount]) -> list[Finding]:
+    """What waits where, and where nobody works."""
+    aside = {name for work in WORK for name in (work.dead, *(r.name for r in work.retries))}
+    findings = [_judge_worked(name, count) for name, count in counts.items() if name not in aside]
+    for work in WORK:
+        findings += _judge_aside(work, counts)
+    return findings
+
+
+def _judge_worked(name: str, count: QueueCount) -> Finding:
+    said = f"{name}: {count.messages} wait, {count.consumers} consume"
+    if not count.consumers:
+        return warn("queues", f"{said}; is its service running and ready?")
+    return ok("queues", said)
+
+
+def _judge_aside(work: WorkQueue, counts: Mapping[str, QueueCount]) -> list[Finding]:
+    findings = []
+    retries = [counts[retry.name] for retry in work.retries if retry.name in counts]
+    if retries:
+        waiting = sum(count.messages for count in retries)
+        findings.append(ok("retries", f"{work.name}: {waiting} wait for another try"))
+    if work.dead in counts:
+        dead = counts[work.dead].messages
+        said = f"{work.dead}: {dead} wait"
+        findings.append(
+            warn("dead letters", f"{said}; look at them: carnet dead-letters list")
+            if dead
+            else ok("dead letters", said)
+        )
+    return findings
+
+
+async def _examine_definitions(management: str, vhost: str, topology: Topology) -> list[Finding]:
+    url = URL(management)
+    login = None if url.user is None else (url.user, url.password or "")
+    place = f"{url.host}:{url.port}"
+    path = url.with_user(None).with_query(None).joinpath("api", "definitions", vhost)
+    try:
+        async with httpx.AsyncClient(timeout=WITHIN, trust_env=False, auth=login) as client:
+            answer = await client.get(str(path))
+            answer.raise_for_status()
+            definitions: Mapping[str, Any] = answer.json()
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        said = f"the management API at {place} answers {code}; give it an administrator's login"
+        return [fail("bindings", said)]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        return [fail("bindings", f"no management API answers at {place} ({type(error).__name__})")]
+    return examine_definitions(definitions, topology)
