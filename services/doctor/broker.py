@@ -17,7 +17,7 @@ from services.doctor.report import Report
 WITHIN: Final = 5.0
 """Seconds for each answer."""
 
-LOOK_WITHIN: Final = 20.0
+LOOK_WITHIN: Final = 30.0
 """Seconds for a look at everything on the broker."""
 
 WORK: Final = (ORDERS_COMMANDS,)

@@ -24,6 +24,7 @@ from services.local.ports import LOOPBACK
 from services.local.token_login import TokenLogin
 
 GIVEN_WITHIN: Final = 10.0
+COMPARED_WITHIN: Final = 60.0
 
 Say = Callable[[str], None]
 """Tells the person in front of the stack one line about what is being done for them."""
@@ -136,7 +137,7 @@ async def open_broker(
     await server.start(logins[OPERATOR])
     broker = OwnBroker(description, server, logins)
     try:
-        await make_sure(broker.url(OPERATOR), TOPOLOGY, within=GIVEN_WITHIN)
+        await make_sure(broker.url(OPERATOR), TOPOLOGY, within=COMPARED_WITHIN)
     except BaseException:
         await broker.kill()
         raise

@@ -27,10 +27,10 @@ from tests.brokers import Brokers, RunningBroker, VhostBroker
 from tests.messaging.raw import raw_channel
 
 CARNET: Final = Path(sys.executable).with_name("carnet")
-WITHIN: Final = 90.0
+WITHIN: Final = 120.0
 DAY: Final = 24 * 3600
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 def management_url(broker: RunningBroker) -> str:
