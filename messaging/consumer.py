@@ -24,21 +24,21 @@ beside it (`messaging.dispatch`, `messaging.retries`); then its message is dead 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
 
-from auth.errors import TrustUnavailableError
 from auth.policy import Expiry, Policy, at_processing
 from auth.principal import Principal
 from messaging.consumer_parts import ConsumerParts
 from messaging.contract import Command
 from messaging.delivery import Delivery
-from messaging.dispatch import CommandHandler, Dispatcher
+from messaging.dispatch import Dispatcher
 from messaging.errors import DatabaseUnavailableError
-from messaging.outcome import Outcome
-from messaging.pause import Backoff
+from messaging.handling import CommandHandler
+from messaging.patience import GivenUpError, Patience
 from messaging.pruning import Pruner, retention
 from messaging.registry import Registry
 from messaging.serving import serve
@@ -118,8 +118,9 @@ class CommandConsumer:
         )
 
         async def handle(delivery: Delivery) -> None:
-            outcome = await _decide(dispatcher, delivery, shutdown)
-            if outcome is not None:
+            patience = Patience(shutdown, delivery.registration.lost)
+            with suppress(GivenUpError):  # the broker keeps the message
+                outcome = await dispatcher.outcome(delivery, patience)
                 await settlement.settle(delivery, outcome, shutdown)
 
         pruner = Pruner(
@@ -147,20 +148,3 @@ async def _stop(dispatcher: Dispatcher) -> None:
             await dispatcher.stop()
     except (TimeoutError, DatabaseUnavailableError) as error:
         log.warning("starts_not_taken_back", detail=str(error))
-
-
-async def _decide(
-    dispatcher: Dispatcher, delivery: Delivery, shutdown: asyncio.Event
-) -> Outcome | None:
-    """The outcome, however long trust or the database is away.
-
-    None on `shutdown`, or once the channel is lost: the broker keeps the message.
-    """
-    backoff = Backoff()
-    while True:
-        try:
-            return await dispatcher.outcome(delivery)
-        except (TrustUnavailableError, DatabaseUnavailableError) as fault:
-            log.warning("consumer_waits", code=fault.code, detail=fault.detail)
-        if await backoff.pause(shutdown, delivery.registration.lost):
-            return None

@@ -51,6 +51,17 @@ class Contract(BaseModel):
 class Command(Contract):
     """A wish that one service fulfils once, or refuses. Named in the imperative."""
 
+    def concerns(self, message_id: str) -> str | None:
+        """What it is about, in at most 200 characters, as the id of an order.
+
+        Commands about the same thing are handled one at a time, in the order in which they
+        arrive (`messaging.dispatch`). None: about nothing that others are about.
+
+        message_id: the `jti` of its seal.
+        """
+        del message_id
+        return None
+
 
 class Event(Contract):
     """Something that has happened. Named in the past tense."""

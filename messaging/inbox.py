@@ -7,7 +7,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    MetaData,
+    String,
+    Table,
+    literal,
+    not_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.claims import service_subject
@@ -27,9 +39,10 @@ class Claim:
     done, refused: the same message was here before, and this became of it. What was discarded is
         done with as well.
     other: its publisher gave its id to another message before.
+    ahead: another message goes first; nothing is written.
     """
 
-    standing: Literal["new", "released", "done", "refused", "other"]
+    standing: Literal["new", "released", "done", "refused", "other", "ahead"]
     code: str | None = None
 
 
@@ -73,8 +86,11 @@ async def claim(
     outcome: Outcome,
     code: str | None = None,
     now: float,
+    unless: ColumnElement[bool] | None = None,
 ) -> Claim:
     """Write the message's row, or say what it finds there.
+
+    unless: in which case a new message is not to be written, since another one is ahead of it.
 
     The key is (`iss`, `jti`) of the seal, so nobody can claim an id of another publisher. Of two
     transactions at once the second one waits here for the first one's end. A release is spent on
@@ -82,25 +98,36 @@ async def claim(
     """
     seal = message.seal
     value = value_of(message)
-    insert = insert_into(session, inbox).values(
-        iss=seal.iss, jti=seal.jti, value=value, outcome=outcome, code=code, at=int(now)
+    row = {
+        inbox.c.iss: seal.iss,
+        inbox.c.jti: seal.jti,
+        inbox.c.value: value,
+        inbox.c.outcome: outcome,
+        inbox.c.code: code,
+        inbox.c.at: int(now),
+    }
+    values = select(*(literal(held, column.type) for column, held in row.items()))
+    insert = insert_into(session, inbox).from_select(
+        list(row), values.where(true() if unless is None else not_(unless))
     )
     written = await session.execute(insert.on_conflict_do_nothing().returning(inbox.c.jti))
     if written.first() is not None:
         return Claim("new")
-    row = (
+    found = (
         await session.execute(
             select(inbox.c.value, inbox.c.outcome, inbox.c.code).where(
                 inbox.c.iss == seal.iss, inbox.c.jti == seal.jti
             )
         )
-    ).one()
-    if row.value != value:
+    ).one_or_none()
+    if found is None:
+        return Claim("ahead")
+    if found.value != value:
         return Claim("other")
-    if row.outcome != "refused":
-        return Claim("done", row.code)
+    if found.outcome != "refused":
+        return Claim("done", found.code)
     if message.release is None:
-        return Claim("refused", row.code)
+        return Claim("refused", found.code)
     rewrite = (
         update(inbox)
         .where(inbox.c.iss == seal.iss, inbox.c.jti == seal.jti, inbox.c.outcome == "refused")

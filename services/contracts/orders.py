@@ -77,6 +77,9 @@ class PlaceOrder(Command):
     lines: Lines
     currency: Currency
 
+    def concerns(self, message_id: str) -> str:
+        return message_id
+
 
 class CancelOrder(Command):
     """Cancel an order of the caller's (of anybody's with `orders:write-all`)."""
@@ -84,6 +87,10 @@ class CancelOrder(Command):
     route: ClassVar[Route] = topology.CANCEL_ORDER
 
     order_id: OrderId
+
+    def concerns(self, message_id: str) -> str:
+        del message_id
+        return self.order_id
 
 
 class OrderEvent(Event):

@@ -44,13 +44,15 @@ async def cancel_order(command: CancelOrder, caller: Principal, work: OrderWork)
     """Cancel a placed order of the caller's, or of anybody's with `orders:write-all`.
 
     Raises:
-        NotYetError: the order is not here yet; the cancel has overtaken it and waits its turn.
+        NotYetError: the order is not here yet; the cancel has overtaken it and waits its turn. If
+            it was refused before it was one, there is nothing to wait for.
         ForbiddenError: `not_owner`.
         RepeatedError: this very message was handled before.
     """
     order = await work.orders.get(command.order_id, lock=True)
     if order is None:
-        raise NotYetError("the order to cancel is not placed yet")
+        await _cancel_unplaced(command, caller, work)
+        return
     if order.subject != caller.subject and not caller.has(ORDERS_WRITE_ALL):
         raise ForbiddenError("not_owner", "the order is somebody else's")
     if order.cancel(at=work.now_ms):
@@ -61,6 +63,25 @@ async def cancel_order(command: CancelOrder, caller: Principal, work: OrderWork)
         await work.tell(
             caller.subject, partial(refused, order.id, command.route.type, NOT_CANCELLABLE, detail)
         )
+
+
+async def _cancel_unplaced(command: CancelOrder, caller: Principal, work: OrderWork) -> None:
+    placing = await work.history.placing_refused(command.order_id)
+    if placing is None:
+        raise NotYetError("the order to cancel is not placed yet")
+    subject, _ = placing
+    if subject != caller.subject and not caller.has(ORDERS_WRITE_ALL):
+        raise ForbiddenError("not_owner", "the order is somebody else's")
+    await work.tell(
+        caller.subject,
+        partial(
+            refused,
+            command.order_id,
+            command.route.type,
+            NOT_CANCELLABLE,
+            "the order was refused",
+        ),
+    )
 
 
 def refused(  # noqa: PLR0917 - the last two are given by `OrderWork.tell`

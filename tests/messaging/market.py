@@ -75,6 +75,12 @@ class Sell(Command):
 
     what: Annotated[str, Field(max_length=100)]
     price: Annotated[Decimal, Field(ge=0)] = Decimal("1.20")
+    lot: str | None = None
+    """Sales of one lot are about the same thing."""
+
+    def concerns(self, message_id: str) -> str | None:
+        del message_id
+        return self.lot
 
 
 class Sold(Event):

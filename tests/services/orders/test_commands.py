@@ -105,6 +105,36 @@ async def test_a_cancel_that_overtakes_its_order_waits_its_turn(shop: Shop) -> N
     assert types == ["orders.placed.v1", "orders.cancelled.v1"]
 
 
+async def test_a_cancel_of_an_order_that_was_refused_is_told_at_once(shop: Shop) -> None:
+    """It would wait for an order that never comes."""
+    user, order_id = User.new(), str(uuid.uuid4())
+    read_only = shop.carnet(user, scopes=frozenset({ORDERS_READ}))
+    await shop.publish(shop.sealed(TEA, read_only, message_id=order_id))
+    assert (await shop.next_event()).type == "orders.refused.v1"
+
+    await shop.publish(shop.sealed(CancelOrder(order_id=order_id), shop.carnet(user)))
+
+    assert json.loads((await shop.next_event()).body)["code"] == "not_cancellable"
+    await shop.publish(shop.sealed(CancelOrder(order_id=order_id), shop.carnet(User.new())))
+    reasons = [(await shop.next_dead_letter()).headers["carnet-reason"] for _ in range(2)]
+    assert reasons == ["insufficient_scope", "not_owner"]
+
+
+async def test_commands_about_one_order_are_handled_as_they_came(shop: Shop) -> None:
+    """Sent without waiting for each other, with many handlers at work."""
+    user = User.new()
+    ids = [str(uuid.uuid4()) for _ in range(10)]
+    for order_id in ids:
+        await shop.publish(shop.sealed(TEA, shop.carnet(user), message_id=order_id))
+        await shop.publish(shop.sealed(CancelOrder(order_id=order_id), shop.carnet(user)))
+
+    told = [json.loads((await shop.next_event()).body)["order_id"] for _ in range(2 * len(ids))]
+
+    assert sorted(told) == sorted(ids * 2)
+    assert [(await shop.order(order_id)).state for order_id in ids] == ["cancelled"] * 10  # type: ignore[union-attr]
+    assert (await shop.rows())["retries"] == 0
+
+
 async def test_nobody_cancels_the_order_of_another(shop: Shop) -> None:
     owner, other = User.new(), User.new()
     order_id = await place(shop, owner)

@@ -1,0 +1,272 @@
+"""What a delivery changes in the service's database: each in one transaction, or not at all."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.errors import Code, RefusalError, TrustUnavailableError
+from auth.message import VerifiedMessage
+from auth.policy import Expiry, Policy
+from auth.principal import Principal
+from messaging.consumer_parts import ConsumerParts
+from messaging.contract import Command
+from messaging.database_faults import is_database_fault
+from messaging.delivery import Delivery
+from messaging.envelope import trace_of
+from messaging.errors import DatabaseUnavailableError, RepeatedError
+from messaging.inbox import Claim, claim, subject_of
+from messaging.outbox import add_outgoing
+from messaging.outcome import Ack, DeadLetter, Outcome, Retry
+from messaging.retries import (
+    CRASHES,
+    count_attempt,
+    count_start,
+    forget_attempts,
+    line_up,
+    somebody_ahead,
+    take_back_starts,
+)
+from messaging.topology import RetryQueue, WorkQueue
+from messaging.unit_of_work import UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHandler:
+    """What was registered for one type of command."""
+
+    contract: type[Command]
+    policy: Policy
+    expiry: Expiry
+    run: Callable[[Any, Principal, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A delivery that is genuine, and what is to be done about it.
+
+    at: when it was verified.
+    command, about: its body, and what that is about; `failure` is why we could not read it.
+    discarded: an operator says that nothing is to be done.
+    """
+
+    handler: CommandHandler
+    message: VerifiedMessage
+    at: float
+    command: Command | None = None
+    about: str | None = None
+    failure: Exception | None = None
+    discarded: bool = False
+
+
+class Handling:
+    """The transactions of one consumer."""
+
+    def __init__(self, queue: WorkQueue, parts: ConsumerParts) -> None:
+        self._waits = queue.retries
+        self._parts = parts
+        self._inbox = parts.tables.inbox
+        self._retries = parts.tables.retries
+        self._process = secrets.token_hex(16)
+
+    async def start(self, message: VerifiedMessage, now: float) -> None:
+        """Write down the start of a redelivered message, unless it has killed too many already.
+
+        Raises:
+            RefusalError: `poison`.
+        """
+        crashes = await self._count_start(message, now)
+        if crashes >= CRASHES:
+            raise RefusalError(Code.POISON, f"its handling ended {crashes} processes")
+
+    async def perform(self, accepted: Accepted, delivery: Delivery, now: float) -> Outcome:
+        """Inbox row, effect and events become true together, or none of them.
+
+        Raises:
+            Exception: whatever the handler raises; then nothing is.
+        """
+        if accepted.discarded:
+            return await self._discard(accepted.message, delivery, now)
+        if accepted.failure is not None:
+            raise accepted.failure
+        message, about = accepted.message, accepted.about
+        ahead = None
+        if about is not None:
+            ahead = somebody_ahead(self._retries, message, about=about, now=now)
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session, self._inbox, message, outcome="done", now=now, unless=ahead
+            )
+            if claimed.standing == "ahead":
+                since = await line_up(session, self._retries, message, about=about or "", now=now)
+            else:
+                if claimed.standing in {"new", "released"}:
+                    work = self._work(session, message, delivery, now)
+                    async with asyncio.timeout(self._parts.time_limit):
+                        await accepted.handler.run(accepted.command, _caller(message), work)
+                    await self._add_outgoing(work, delivery)
+                await self._forget(session, message, delivery)
+        if claimed.standing == "ahead":
+            return Retry(self._wait_after(timedelta(seconds=now - since)))
+        return self._after(claimed, Ack())
+
+    async def refuse(self, refusal: RefusalError, delivery: Delivery) -> Outcome:
+        """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
+        dead = DeadLetter(refusal.code, refusal.detail)
+        message, now = refusal.authenticated, self._parts.clock()
+        if message is None or refusal.code == Code.ID_REUSED:
+            return dead  # under a forged or a used id there is nothing to write down
+        # To tell of it may be what kills us: after a last try it goes untold.
+        tell = not delivery.redelivered or await self._count_start(message, now) <= CRASHES
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session, self._inbox, message, outcome="refused", code=refusal.code, now=now
+            )
+            if claimed.standing == "new" and tell:
+                work = self._work(session, message, delivery, now)
+                await self._tell(refusal, work, delivery)
+            await self._forget(session, message, delivery)
+        return self._after(claimed, dead)
+
+    async def try_later(
+        self,
+        reason: str,
+        accepted: Accepted,
+        delivery: Delivery,
+        now: float,
+        *,
+        stays_ahead: bool,
+    ) -> Outcome:
+        """Count a failed attempt. `stays_ahead`: of those that come later, about the same thing."""
+        message = accepted.message
+        async with self._parts.database.transaction() as session:
+            attempts = await count_attempt(
+                session,
+                self._retries,
+                message,
+                about=accepted.about,
+                stays_ahead=stays_ahead,
+                now=now,
+            )
+        if attempts <= len(self._waits) and _outlives(message, self._waits[attempts - 1], now):
+            return Retry(self._waits[attempts - 1])
+        exhausted = RefusalError(Code.EXHAUSTED, f"failed {attempts} times, at last: {reason}")
+        return await self.refuse(exhausted.of(message), delivery)
+
+    async def forget(self, accepted: Accepted, delivery: Delivery) -> Outcome:
+        """It was done before, longer ago than the inbox remembers."""
+        async with self._parts.database.transaction() as session:
+            await self._forget(session, accepted.message, delivery)
+        return Ack()
+
+    async def stop(self) -> None:
+        """The process ends in order: what it has started and not ended is no crash.
+
+        Raises:
+            DatabaseUnavailableError: it will count as one.
+        """
+        async with self._parts.database.transaction() as session:
+            await take_back_starts(session, self._retries, process=self._process)
+
+    async def _count_start(self, message: VerifiedMessage, now: float) -> int:
+        async with self._parts.database.transaction() as session:
+            return await count_start(
+                session, self._retries, message, process=self._process, now=now
+            )
+
+    async def _discard(self, message: VerifiedMessage, delivery: Delivery, now: float) -> Outcome:
+        """Write down that an operator has discarded it; tell it, if its end was never told."""
+        refusal = RefusalError(Code.DISCARDED, "an operator has discarded it")
+        async with self._parts.database.transaction() as session:
+            claimed = await claim(
+                session, self._inbox, message, outcome="discarded", code=refusal.code, now=now
+            )
+            if claimed.standing == "new":
+                work = self._work(session, message, delivery, now)
+                await self._tell(refusal, work, delivery)
+            await self._forget(session, message, delivery)
+        self._parts.committed()
+        return Ack()
+
+    async def _tell(self, refusal: RefusalError, work: UnitOfWork, delivery: Delivery) -> None:
+        """What the service has to say; if it fails at that, the refusal stands all the same."""
+        message = work.message
+        try:
+            async with work.session.begin_nested():
+                async with asyncio.timeout(self._parts.time_limit):
+                    await self._parts.on_refused(refusal, message, work)
+                await self._add_outgoing(work, delivery)
+        except (TrustUnavailableError, DatabaseUnavailableError):
+            raise
+        except RepeatedError as repeated:
+            log.info("refusal_not_told", detail=repeated.detail, message_id=message.seal.jti)
+        except Exception as error:
+            if is_database_fault(error):
+                raise
+            log.exception("refusal_not_told", code=refusal.code, message_id=message.seal.jti)
+
+    def _after(self, claimed: Claim, first_time: Outcome) -> Outcome:
+        """The outcome now, or the one that the same message had before.
+
+        A refused one is moved again: that its dead letter was confirmed is not known.
+        """
+        match claimed.standing:
+            case "new" | "released":
+                self._parts.committed()
+                return first_time
+            case "refused":
+                return DeadLetter(claimed.code or "", "refused before")
+            case "other":
+                return DeadLetter(
+                    Code.ID_REUSED, "its publisher gave this id to another message before"
+                )
+            case _:
+                return Ack()
+
+    def _wait_after(self, waited: timedelta) -> RetryQueue:
+        """How long to wait behind another one: at most as long again as it has waited already."""
+        fitting = [retry for retry in self._waits if retry.delay <= waited]
+        return fitting[-1] if fitting else self._waits[0]
+
+    def _work(
+        self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery, now: float
+    ) -> UnitOfWork:
+        return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
+
+    async def _add_outgoing(self, work: UnitOfWork, delivery: Delivery) -> None:
+        await add_outgoing(self._parts.tables.outbox, work, trace_of(delivery.headers))
+
+    async def _forget(
+        self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery
+    ) -> None:
+        """It is done with, and so are its counts, where it can have any."""
+        if delivery.returned or delivery.redelivered:
+            await forget_attempts(session, self._retries, message)
+
+
+def _caller(message: VerifiedMessage) -> Principal:
+    """The carnet's principal; under `public()`, where there is none, the client that sealed."""
+    if message.principal is not None:
+        return message.principal
+    seal = message.seal
+    return Principal(
+        subject=subject_of(message),
+        scopes=frozenset(),
+        actors=(),
+        session=None,
+        epoch=0,
+        token_id=seal.jti,
+        expires_at=seal.exp,
+    )
+
+
+def _outlives(message: VerifiedMessage, wait: RetryQueue, now: float) -> bool:
+    """Whether the message can still be taken after a wait: a release is not for long."""
+    return message.release is None or now + wait.delay.total_seconds() <= message.release.exp
