@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -12,6 +12,9 @@ from messaging.subscription import Subscription
 
 PAUSE: Final = 1.0
 """Seconds before a delivery is given back that we could not cope with."""
+
+CANCEL: Final = 5.0
+"""Seconds for what was cut short to be undone."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +46,17 @@ async def serve(
         if late:
             log.warning("drain_cut_short", running=len(late))
     finally:
-        for task in (keeper, stopping, *workers):
-            task.cancel()
-        await asyncio.gather(keeper, stopping, *workers, return_exceptions=True)
+        await _end({keeper, stopping, *workers})
         await subscription.close()
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel them, and wait for their ends, though not for ever."""
+    for task in tasks:
+        task.cancel()
+    _, stuck = await asyncio.wait(tasks, timeout=CANCEL)
+    if stuck:
+        log.error("handlers_heed_no_cancellation", running=len(stuck))
 
 
 async def _work(

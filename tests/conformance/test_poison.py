@@ -1,9 +1,6 @@
 """A command that kills whoever handles it, on each kind of broker: it costs no neighbour."""
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest_asyncio
@@ -14,11 +11,9 @@ from messaging.retries import CRASHES
 from tests.messaging.conftest import started_broker
 from tests.messaging.market import GATEWAY, WORK, sell
 from tests.messaging.mortal import POISON, Plan
-from tests.messaging.raw import WAIT, raw_channel
+from tests.messaging.raw import raw_channel
 from tests.messaging.stall import SALES, TABLES, Stall, open_stall
-
-MANY_STARTS = 60.0
-"""Seconds for all those processes, on a machine that does other things too."""
+from tests.messaging.supervised import START, supervised
 
 
 @pytest_asyncio.fixture
@@ -33,41 +28,6 @@ async def stall(conformance_amqp_url: str, tmp_path: Path) -> AsyncIterator[Stal
         yield stall
 
 
-class Supervisor:
-    """`tests.messaging.mortal` at work; `said` is what it has said so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.said: list[str] = []
-
-    async def listen(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.said.append(line.decode().strip())
-
-    async def stop(self) -> int:
-        """As on SIGTERM; the exit code of the consumer that ran last."""
-        self.process.terminate()
-        async with asyncio.timeout(WAIT):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def supervised(plan: Plan, folder: Path) -> AsyncIterator[Supervisor]:
-    plan.save(folder)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.messaging.mortal", folder, stdout=asyncio.subprocess.PIPE
-    )
-    supervisor = Supervisor(process)
-    listening = asyncio.create_task(supervisor.listen())
-    try:
-        yield supervisor
-    finally:
-        if process.returncode is None:
-            await supervisor.stop()
-        await listening
-
-
 async def test_poison_is_set_aside_after_five_crashes_and_costs_no_neighbour(
     stall: Stall, conformance_amqp_url: str, tmp_path: Path
 ) -> None:
@@ -78,8 +38,8 @@ async def test_poison_is_set_aside_after_five_crashes_and_costs_no_neighbour(
 
     plan = Plan(conformance_amqp_url, str(stall.database.url))
     async with supervised(plan, tmp_path) as supervisor:
-        dead = await stall.raw.next(WORK.dead, within=MANY_STARTS)
-        await stall.until_rows(SALES, len(innocent))
+        dead = await stall.raw.next(WORK.dead, within=2 * START)
+        await stall.until_rows(SALES, len(innocent), within=START)
         assert await supervisor.stop() == 0
 
     assert supervisor.said.count("killed") == CRASHES

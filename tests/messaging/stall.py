@@ -157,9 +157,9 @@ class Stall:
         async with self.database.session() as session:
             return sorted((await session.scalars(select(SALES.c.what))).all())
 
-    async def until_rows(self, table: Table, count: int) -> None:
+    async def until_rows(self, table: Table, count: int, within: float = WAIT) -> None:
         """Wait until a table has so many rows, whoever writes or removes them."""
-        async with asyncio.timeout(WAIT):
+        async with asyncio.timeout(within):
             while await self.rows(table) != count:  # noqa: ASYNC110 - a table has no event
                 await asyncio.sleep(0.02)
 
