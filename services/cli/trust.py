@@ -171,14 +171,31 @@ def rotate(
     grace: Annotated[
         int, typer.Option(min=0, help="Seconds for which the old key may go on to sign.")
     ] = 3600,
+    ahead: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=16, help="Only list next keys of the issuer, until there are so many."
+        ),
+    ] = None,
     state: State = STATE,
 ) -> None:
     """Change a key in two steps, each a statement to hand to all services.
 
     First the new key is listed as next (from --key, or made here where the old one is kept
     here). Once every service knows it (30 s and more later), the same command makes it the
-    active one and retires the old.
+    active one and retires the old. With --ahead the issuer gets a stock of next keys, to which
+    it changes by itself, one after the other.
     """
+    if ahead is not None and (owner != ISSUER or key is not None):
+        raise typer.BadParameter("--ahead is for the issuer, whose keys are made here")
+
+    def stock(draft: KeySetDraft, keyring: Keyring) -> str:
+        if not keyring.has(owner):
+            raise StartError("the issuer's keys are not kept here; list each: --key FILE")
+        listed = sum(k["state"] == "next" for k in draft.keys_of(owner))
+        for _ in range(listed, ahead or 0):
+            draft.add_next_key(owner, keyring.make_next(owner).public)
+        return f"{max(listed, ahead or 0)} next keys of the issuer are listed"
 
     def change(draft: KeySetDraft, keyring: Keyring) -> str:
         upcoming = [k["kid"] for k in draft.keys_of(owner) if k["state"] == "next"]
@@ -198,7 +215,7 @@ def rotate(
             f"when every service has this statement: carnet trust rotate {owner}"
         )
 
-    amend(state, change)
+    amend(state, change if ahead is None else stock)
 
 
 @app.command()

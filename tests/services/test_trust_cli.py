@@ -201,6 +201,26 @@ def test_the_issuer_rotates_to_the_key_that_was_listed_before(ready: Operator) -
     assert states(ready.does("rotate", "issuer"), ISSUER) == ["retired", "active", "next"]
 
 
+def test_the_issuer_gets_a_stock_of_next_keys(ready: Operator) -> None:
+    """As many as are wanted, with those that are listed already; nothing is promoted."""
+    key_set = ready.does("rotate", "issuer", "--ahead", "3")
+
+    assert states(key_set, ISSUER) == ["active", "next", "next", "next"]
+    kept = {key.kid for key in Keyring(ready.state / "keys", None).issuer()}
+    assert set(key_set.issuer_keys) == kept
+    assert states(ready.does("rotate", "issuer", "--ahead", "2"), ISSUER) == states(key_set, ISSUER)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("api-gateway", "--ahead", "2"), ("issuer", "--ahead", "2", "--key", "k.jwk")]
+)
+def test_a_stock_is_for_the_issuer_whose_keys_are_made_here(
+    ready: Operator, arguments: tuple[str, ...]
+) -> None:
+    assert ready.run("rotate", *arguments).exit_code == 2
+    assert ready.key_set().version == 1
+
+
 def test_the_old_key_may_sign_on_within_the_grace(ready: Operator) -> None:
     first, _ = ready.key_set().issuer_keys
 
