@@ -74,6 +74,7 @@ class What(StrEnum):
     DISABLE = "disable"
     ROTATE_KEY = "rotate_key"
     ADOPT_KEY_SET = "adopt_key_set"
+    RENEW_FEED = "renew_feed"
 
 
 @dataclass(slots=True)
