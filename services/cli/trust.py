@@ -18,7 +18,7 @@ from auth.publickey import read_recipient_key, read_verification_key
 from auth.statement import KeySetDraft
 from services.cli.amend import STATE, State, amend, key_passphrase, open_folder
 from services.cli.statement import as_json, describe, needs_signing
-from services.contracts.clients import CLIENTS, Grant
+from services.contracts.clients import CLIENTS, EVENTS, Grant
 from services.contracts.topology import USER_SERVICE
 from services.errors import StartError
 from services.keyring import ISSUER, Keyring
@@ -142,6 +142,7 @@ def register(
     def change(draft: KeySetDraft, keyring: Keyring) -> str:
         if client in draft.clients:
             raise KeySetError(f"client {client} is registered already")
+        _check_events(draft, grant)
         encryption = read_recipient_key(enc) if enc is not None else None
         if key is None:
             public = keyring.seal(client).public
@@ -251,6 +252,16 @@ def sign(
 ) -> None:
     """Sign the present statement anew, with a new version and a new end."""
     amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
+
+
+def _check_events(draft: KeySetDraft, grant: Grant) -> None:
+    """Verifiers believe an event of nobody once two may record it: better not list it so."""
+    for other, listed in draft.clients.items():
+        taken = sorted(EVENTS & grant.publishes & set(listed.get("publishes", ())))
+        if taken:
+            raise KeySetError(
+                f"{taken[0]} is an event, which one client alone records; {other} does already"
+            )
 
 
 def _check_client_id(client: str) -> None:

@@ -173,6 +173,24 @@ def test_a_key_that_somebody_else_has_is_not_listed_again(ready: Operator, tmp_p
     assert isinstance(ready.fails("register", "invoices", "--key", key), KeySetError)
 
 
+def test_an_event_has_one_client_that_may_record_it(ready: Operator, tmp_path: Path) -> None:
+    """A command may come from several; of two that may record an event, neither is believed."""
+    ready.does("register", "order-service")
+    key = public_jwk(tmp_path)
+
+    error = ready.fails("register", "ledger", "--publishes", "orders.placed.v1", "--key", key)
+
+    assert str(error) == (
+        "key_set: orders.placed.v1 is an event, which one client alone records; "
+        "order-service does already"
+    )
+    ready.does("register", "api-gateway")
+    ready.does("register", "ledger", "--publishes", "orders.place.v1", "--key", key)
+    ready.does("withdraw", "order-service")
+    key = public_jwk(tmp_path, "other")
+    ready.does("register", "history", "--publishes", "orders.placed.v1", "--key", key)
+
+
 def test_a_private_key_is_refused_where_a_public_one_is_wanted(
     ready: Operator, tmp_path: Path
 ) -> None:
