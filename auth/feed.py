@@ -207,7 +207,7 @@ class Feed:
     def _revoke(self, revoked: Revocation) -> None:
         if revoked.sid is not None:
             self.revocations.revoke_session(revoked.sid, until=revoked.until)
-        elif revoked.sub is not None and revoked.epoch is not None:
+        if revoked.sub is not None and revoked.epoch is not None:
             self.revocations.revoke_subject(revoked.sub, epoch=revoked.epoch, until=revoked.until)
         for listener in self._listeners:
             listener(revoked)

@@ -230,6 +230,35 @@ def test_an_issuer_that_counts_anew_is_followed_and_what_was_revoked_stays_so() 
         feed.require_fresh(NOW + 2, 2)
 
 
+def test_a_snapshot_of_an_issuer_that_counts_anew_is_begun_again_from_its_first_page() -> None:
+    feed = fresh_feed(seq=7)
+    feed.hear(session_revoked(8), now=NOW, ticks=0)
+    anew = Herald(ISSUER, OTHER_FEED)
+    first = Revocation(seq=1, until=UNTIL, sid="another-session-00001")
+
+    more = feed.take_snapshot(
+        anew.snapshot([first], after=0, upto=1, seq=2, key=parties().issuer, now=NOW),
+        now=NOW,
+        ticks=0,
+    )
+
+    assert more
+    assert feed.wanted(0).revocations == feed.applied == 1
+    assert is_revoked(feed)
+    assert is_revoked(feed, "another-session-00001")
+
+
+def test_a_revocation_that_is_told_again_changes_nothing() -> None:
+    feed = fresh_feed()
+
+    for _ in range(2):
+        feed.hear(session_revoked(1), now=NOW, ticks=0)
+
+    assert feed.applied == 1
+    assert is_revoked(feed)
+    assert not feed.wanted(100)
+
+
 def test_a_revocation_of_an_unknown_feed_waits_for_its_snapshot() -> None:
     feed = silent_feed()
 
