@@ -203,7 +203,7 @@ def rotate(
         if upcoming and key is None:
             keyring.promote(owner, upcoming[0])
             draft.promote(owner, upcoming[0], now=time.time(), grace=grace)
-            return f"{owner} signs with {upcoming[0]} now; restart it"
+            return f"{owner} is to sign with {upcoming[0]} now, and does so by itself"
         if key is not None:
             public = read_verification_key(key)
         elif keyring.has(owner):
@@ -228,7 +228,10 @@ def withdraw(
     ] = None,
     state: State = STATE,
 ) -> None:
-    """Stop believing a key, or a client, whatever it has signed and whenever."""
+    """Stop believing a key, or a client, whatever it has signed and whenever.
+
+    Private keys of it that are kept here are set aside: nothing lists or uses them again.
+    """
     if owner == ISSUER and kid is None:
         raise typer.BadParameter("name the issuer's key with --kid")
 
@@ -242,6 +245,9 @@ def withdraw(
         return f"withdrew {kid}"
 
     amend(state, change)
+    _, keyring = open_folder(state)
+    for path in keyring.set_aside(owner, kid, now=time.time()):
+        Console().print(f"set aside {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -285,6 +285,61 @@ def test_a_withdrawn_key_is_listed_no_more(ready: Operator) -> None:
     assert list(ready.does("withdraw", "issuer", "--kid", first).issuer_keys) == [second]
 
 
+def test_a_withdrawn_client_comes_back_with_new_keys(ready: Operator) -> None:
+    before = ready.does("register", "api-gateway").clients["api-gateway"]
+    home = ready.state / "keys/api-gateway"
+
+    ready.does("withdraw", "api-gateway")
+    assert list(home.glob("*.pem")) == []
+    after = ready.does("register", "api-gateway").clients["api-gateway"]
+
+    assert before.keys.keys().isdisjoint(after.keys)
+    assert before.enc is not None
+    assert after.enc is not None
+    assert before.enc.kid != after.enc.kid
+    assert len(list(home.glob("*.withdrawn"))) == 2
+
+
+def test_who_has_lost_its_only_key_gets_another_in_two_steps(ready: Operator) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    ready.does("withdraw", "api-gateway", "--kid", old)
+
+    ready.does("rotate", "api-gateway")
+    ready.does("rotate", "api-gateway")
+
+    assert states(ready.key_set(), "api-gateway") == ["active"]
+    [new] = ready.key_set().clients["api-gateway"].keys
+    assert SigningKey.load(ready.state / "keys/api-gateway/seal.pem").kid == new
+
+
+def test_a_withdrawn_key_is_set_aside_and_no_other(ready: Operator) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    ready.does("rotate", "api-gateway")
+    ready.does("rotate", "api-gateway")
+
+    ready.does("withdraw", "api-gateway", "--kid", old)
+    home = ready.state / "keys/api-gateway"
+    assert sorted(path.name for path in home.glob("*.pem")) == ["enc.pem", "seal.pem"]
+    [aside] = home.glob("*.withdrawn")
+    assert SigningKey.load(aside).kid == old
+
+    first, _ = ready.key_set().issuer_keys
+    ready.does("withdraw", "issuer", "--kid", first)
+    assert not (ready.state / f"keys/user-service/issuer/{first}.pem").exists()
+
+
+def test_a_local_trust_does_not_list_a_withdrawn_key_again(tmp_path: Path) -> None:
+    make_local_trust(tmp_path)
+    operator = Operator(tmp_path)
+    [old] = operator.key_set().clients["order-service"].keys
+
+    operator.does("withdraw", "order-service", "--kid", old)
+    make_local_trust(tmp_path)
+
+    assert old not in operator.key_set().clients["order-service"].keys
+    assert "active" in states(operator.key_set(), "order-service")
+
+
 def test_the_issuer_keeps_one_key_at_least(ready: Operator) -> None:
     first, second = ready.key_set().issuer_keys
     ready.does("withdraw", "issuer", "--kid", first)
