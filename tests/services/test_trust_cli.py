@@ -12,10 +12,12 @@ from auth.errors import KeyFileError, KeySetError
 from auth.keys import SigningKey
 from auth.keyset import KeySet, TrustRoot
 from auth.statement import KeySetDraft
+from auth.trust import FixedTrust
 from services.authority import Authority
 from services.cli.trust import app
 from services.contracts.clients import CLIENTS
 from services.errors import StartError
+from services.identity import RotatingSealer
 from services.keyring import ISSUER, Keyring
 from services.local.trust import make_local_trust
 
@@ -310,6 +312,23 @@ def test_who_has_lost_its_only_key_gets_another_in_two_steps(ready: Operator) ->
     assert states(ready.key_set(), "api-gateway") == ["active"]
     [new] = ready.key_set().clients["api-gateway"].keys
     assert SigningKey.load(ready.state / "keys/api-gateway/seal.pem").kid == new
+
+
+def test_a_service_starts_with_another_key_file_where_its_first_was_set_aside(
+    ready: Operator,
+) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    home = ready.state / "keys/api-gateway"
+    jwk = ready.state / "next.jwk"
+    jwk.write_text(CliRunner().invoke(app, ["key", str(home / "seal.2.pem")]).output)
+    ready.does("rotate", "api-gateway", "--key", jwk)
+    ready.does("rotate", "api-gateway")
+    ready.does("withdraw", "api-gateway", "--kid", old)
+
+    sealer = RotatingSealer("api-gateway", home, None)
+    sealer.follow(FixedTrust(ready.key_set()))
+
+    assert sealer.signing_key().kid == SigningKey.load(home / "seal.2.pem").kid
 
 
 def test_a_withdrawn_key_is_set_aside_and_no_other(ready: Operator) -> None:
