@@ -84,6 +84,7 @@ class Code(StrEnum):
     WRONG_AUDIENCE = "wrong_audience"
     WRONG_CLIENT = "wrong_client"
     TYPE_NOT_ALLOWED = "type_not_allowed"
+    AMBIGUOUS_PUBLISHER = "ambiguous_publisher"
     SEAL_MISMATCH = "seal_mismatch"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
@@ -119,6 +120,7 @@ CHECK_OF: Final[dict[str, Check]] = {
     Code.WRONG_AUDIENCE: Check.AUDIENCE,
     Code.WRONG_CLIENT: Check.SEAL,
     Code.TYPE_NOT_ALLOWED: Check.SEAL,
+    Code.AMBIGUOUS_PUBLISHER: Check.SEAL,
     Code.SEAL_MISMATCH: Check.SEAL,
     Code.RELEASE_REFUSED: Check.SEAL,
     Code.RELEASE_EXPIRED: Check.SEAL,

@@ -80,6 +80,8 @@ class Feed:
         self._latest = 0
         self._resync = True
         self._newest_version = key_set.version
+        self._outdated = True  # not yet known to hold the newest key set
+        self._behind_since: float | None = None
         self._beat: tuple[int, int] = (0, 0)
         self._heard_at: float | None = None
         self._gap_since: float | None = None
@@ -101,8 +103,8 @@ class Feed:
         """Raise unless what is held may be judged by.
 
         Raises:
-            TrustUnavailableError: no snapshot yet, silence, a revocation missing for too long,
-                or the key set statement expired.
+            TrustUnavailableError: no snapshot yet, silence, a revocation or the newest key set
+                missing for too long, or the key set statement expired.
         """
         self.key_set.require_current(now)
         if self._resync or self._heard_at is None:
@@ -111,6 +113,12 @@ class Feed:
             raise TrustUnavailableError("the trust feed is silent")
         if self._gap_since is not None and ticks - self._gap_since > self._max_silence:
             raise TrustUnavailableError("a revocation is missing")
+        # A key that is withdrawn already may have sealed what waits: at the start, and for longer
+        # than a statement may be on its way, the set that was replaced proves nothing.
+        if self._outdated or (
+            self._behind_since is not None and ticks - self._behind_since > self._max_silence
+        ):
+            raise TrustUnavailableError("a newer key set statement is missing")
 
     def hear(self, unverified_statement: str, *, now: float, ticks: float) -> None:
         """Take in what came over the feed: key set, revocation or heartbeat.
@@ -126,10 +134,13 @@ class Feed:
             case statements.HEARTBEAT:
                 self._take_heartbeat(token, now=now, ticks=ticks)
             case _:
-                self._take_revocation(token, ticks=ticks)
+                self._take_revocation(token, now=now, ticks=ticks)
 
     def adopt(self, unverified_statement: str, *, now: float) -> bool:
         """Take in a key set statement; whether it is newer than the one held.
+
+        Where a key of the issuer was withdrawn, nothing that was told counts any more, since its
+        thief may have told it: revocations are taken anew, and until then nothing is judged.
 
         Raises:
             KeySetError: not to be believed, older, or another of the same version.
@@ -139,8 +150,15 @@ class Feed:
             return False
         if offered.issuer != self.key_set.issuer:
             raise KeySetError("the statement names another issuer")
+        withdrawn = self.key_set.issuer_keys.keys() - offered.issuer_keys.keys()
         self.key_set = offered
-        self._newest_version = max(self._newest_version, offered.version)
+        if withdrawn:
+            self.revocations = RevocationList()
+            self._newest_version = offered.version
+            self._restart()
+        if self._newest_version <= offered.version:
+            self._behind_since = None
+            self._outdated = self._outdated and self._resync
         return True
 
     def take_snapshot(self, unverified_snapshot: str, *, now: float, ticks: float) -> bool:
@@ -164,11 +182,14 @@ class Feed:
         self._latest = max(self._latest, page.seq)
         self._resync = self._applied < page.seq
         self._close_gap(ticks)
+        self._note_version(page.version, ticks)
+        if self._behind_since is None:
+            self._outdated = False
         return self._resync
 
     def lose_track(self) -> None:
         """The connection was lost, and what was told meanwhile: judge nothing before it is had."""
-        self._resync = True
+        self._resync = self._outdated = True
 
     def wanted(self, ticks: float) -> Wanted:
         """What is to be fetched now."""
@@ -190,12 +211,14 @@ class Feed:
         self._feed = beat.feed
         self._beat = (beat.iat, beat.seq)
         self._heard_at = ticks
-        self._newest_version = max(self._newest_version, beat.version)
         self._latest = max(self._latest, beat.seq)
         self._close_gap(ticks)
+        self._note_version(beat.version, ticks)
 
-    def _take_revocation(self, token: UnverifiedToken, *, ticks: float) -> None:
+    def _take_revocation(self, token: UnverifiedToken, *, now: float, ticks: float) -> None:
         revoked = self._verify(token, REVOCATION, RevocationClaims)
+        if abs(revoked.iat - now) > LEEWAY:  # who holds a retired key could date it back
+            raise UntrustedTokenError(Code.TOO_OLD, "a revocation of another time")
         if revoked.feed != self._feed:
             return  # the snapshot of that feed will have it
         self._revoke(revoked)  # felt at once, also while an earlier one is missing
@@ -207,7 +230,7 @@ class Feed:
     def _revoke(self, revoked: Revocation) -> None:
         if revoked.sid is not None:
             self.revocations.revoke_session(revoked.sid, until=revoked.until)
-        elif revoked.sub is not None and revoked.epoch is not None:
+        if revoked.sub is not None and revoked.epoch is not None:
             self.revocations.revoke_subject(revoked.sub, epoch=revoked.epoch, until=revoked.until)
         for listener in self._listeners:
             listener(revoked)
@@ -222,6 +245,12 @@ class Feed:
             self._ahead.clear()
         elif self._gap_since is None:
             self._gap_since = ticks
+
+    def _note_version(self, announced: int, ticks: float) -> None:
+        """Note since when a newer key set than the one held is known to be there."""
+        self._newest_version = max(self._newest_version, announced)
+        if self._newest_version > self.key_set.version and self._behind_since is None:
+            self._behind_since = ticks
 
     def _restart(self) -> None:
         """The issuer counts anew (its database was made anew). What is revoked stays revoked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -98,6 +99,8 @@ class KeySet:
     """A statement that the trust root signed.
 
     owners: the client of each key that seals, by `kid`.
+    shared_types: those that several clients publish: commands and requests may be such, but an
+        event has one source.
     statement: its text, to be handed on.
     """
 
@@ -108,6 +111,7 @@ class KeySet:
     issuer_keys: Mapping[str, ListedKey]
     clients: Mapping[str, Client]
     owners: Mapping[str, str]
+    shared_types: frozenset[str]
     statement: str
 
     def sealing_key(self, kid: str) -> tuple[str, ListedKey] | None:
@@ -203,6 +207,7 @@ def _read(claims: StatementClaims, statement: str, *, seen: set[str]) -> KeySet:
     if not issuer_keys:
         raise KeySetError("the statement lists no key of the issuer")
     clients = {name: _read_client(client, seen) for name, client in claims.clients.items()}
+    publishers = Counter(ty for client in clients.values() for ty in client.publishes)
     return KeySet(
         version=claims.version,
         issued_at=claims.iat,
@@ -213,6 +218,7 @@ def _read(claims: StatementClaims, statement: str, *, seen: set[str]) -> KeySet:
         owners=MappingProxyType(
             {kid: name for name, client in clients.items() for kid in client.keys}
         ),
+        shared_types=frozenset(ty for ty, count in publishers.items() if count > 1),
         statement=statement,
     )
 

@@ -32,6 +32,7 @@ REVOKED_EVENT: Final = "urn:carnet:event:access-ended"
 """The event type of a revocation (RFC 8417 §2.2, `events`)."""
 
 Sequence = Annotated[int, Field(ge=0, le=2**53)]
+Version = Annotated[int, Field(ge=1, le=2**53)]
 FeedId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -70,18 +71,20 @@ class HeartbeatClaims(_Statement):
     """seq: of the latest revocation.   version: of the newest key set statement."""
 
     seq: Sequence
-    version: Annotated[int, Field(ge=1, le=2**53)]
+    version: Version
 
 
 class SnapshotClaims(_Statement):
     """The revocations in force with a number above `after`, up to and with `upto`, in order.
 
     seq: number of the latest revocation; where `upto` is less, another page follows.
+    version: of the newest key set statement.
     """
 
     after: Sequence
     upto: Sequence
     seq: Sequence
+    version: Version
     entries: Annotated[list[Revocation], Field(max_length=MAX_PAGE)]
 
     @model_validator(mode="after")
@@ -123,6 +126,7 @@ class Herald:
         after: int,
         upto: int,
         seq: int,
+        version: int,
         key: SigningKey,
         now: float,
     ) -> str:
@@ -132,6 +136,7 @@ class Herald:
                 "after": after,
                 "upto": upto,
                 "seq": seq,
+                "version": version,
                 "entries": [entry.model_dump(exclude_none=True) for entry in entries],
             },
             typ=SNAPSHOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from auth.claims import (
     ClientId,
@@ -39,8 +39,16 @@ class _IssuedClaims(Claims):
     nbf: NumericDate | None = None
     jti: TokenId
     scope: Scope
-    sid: SessionId | None = None
+    sid: Annotated[SessionId | None, Field(validate_default=True)] = None
     epoch: Epoch
+
+    @field_validator("sid")
+    @classmethod
+    def _ends_with_a_session(cls, sid: str | None, others: ValidationInfo) -> str | None:
+        """A user's token without one would outlive the end of the session that it came from."""
+        if sid is None and not others.data.get("sub", "").startswith(service_subject("")):
+            raise ValueError("a user's token names its session")
+        return sid
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -132,7 +140,11 @@ class Issuer:
         now: float,
         life: int = MAX_ACCESS_LIFE,
     ) -> str:
-        """An access token for `audience`, asked for by `client_id`; `life` in seconds."""
+        """An access token for `audience`, asked for by `client_id`; `life` in seconds.
+
+        Raises:
+            ValueError: a user's without a session: nothing could end it alone.
+        """
         claims = AccessClaims(
             iss=self.name,
             sub=subject,

@@ -148,7 +148,7 @@ class Verifier:
         return VerifiedMessage(seal=seal, carnet=None, principal=None)
 
     def event(self, message: UnverifiedMessage, route: Route, *, now: float) -> VerifiedMessage:
-        """Verify an event: sealed by the client whose `publishes` names its type.
+        """Verify an event: sealed by the one client whose `publishes` names its type.
 
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
@@ -325,10 +325,18 @@ class Verifier:
             refuse_mismatch("sealed with another carnet")
 
     def _check_publishes(self, seal: SealClaims) -> None:
-        client = self._trust.key_set.clients.get(seal.iss)
+        key_set = self._trust.key_set
+        client = key_set.clients.get(seal.iss)
         if client is None or seal.ty not in client.publishes:
             raise UntrustedTokenError(
                 Code.TYPE_NOT_ALLOWED, "the key set statement does not give its client this type"
+            )
+        # Wishes may come from several clients; what has happened, from the one that did it. Which
+        # types are events the statement does not say: a seal does.
+        if seal.k == "evt" and seal.ty in key_set.shared_types:
+            raise UntrustedTokenError(
+                Code.AMBIGUOUS_PUBLISHER,
+                "the key set statement gives several clients this event; only one may record it",
             )
 
     # Checks 10 to 12: may it be done, now?

@@ -66,7 +66,13 @@ def main() -> None:
             for seq in range(after + 1, after + MAX_PAGE + 1)
         ]
         snapshot = herald.snapshot(
-            page, after=after, upto=after + MAX_PAGE, seq=REVOCATIONS, key=issuer_key, now=now
+            page,
+            after=after,
+            upto=after + MAX_PAGE,
+            seq=REVOCATIONS,
+            version=key_set.version,
+            key=issuer_key,
+            now=now,
         )
         feed.take_snapshot(snapshot, now=now, ticks=0)
     del page, snapshot

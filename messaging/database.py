@@ -1,9 +1,12 @@
 """A service's own database: SQLite by default, PostgreSQL for more than one replica."""
 
 import asyncio
+import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, event, make_url, text
@@ -18,7 +21,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.util import immutabledict
 
 from messaging.database_faults import connect_faults, database_faults
-from messaging.errors import DatabaseUrlError
+from messaging.errors import DatabaseExposedError, DatabaseUrlError
 
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -28,6 +31,7 @@ WAIT: Final = 10.0
 STATEMENT: Final = 30.0
 """Seconds for one statement on PostgreSQL."""
 
+_OTHERS: Final = 0o077
 _WRITES: Final = "carnet_writes"
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -139,9 +143,38 @@ def _create_engine(url: URL) -> AsyncEngine:
 
 
 def _open_sqlite(_dialect: object, _record: object, args: Any, options: Any) -> None:
+    if not options.get("uri", False):
+        close_to_others(Path(args[0]))
     # Where the file cannot be opened, aiosqlite leaves a thread behind that reports to a loop
     # which may have ended: its stack trace would come after our one clear line.
     sqlite3.connect(args[0], uri=options.get("uri", False)).close()
+
+
+def close_to_others(path: Path) -> None:
+    """Make the file of a database, or take group and others the right to read it.
+
+    Its log and index get its mode. It is not opened where it exists: closing it again would
+    release the locks that this process holds (sqlite.org/howtocorrupt.html §2.2).
+
+    Raises:
+        DatabaseExposedError: others may read it, and we may not change that.
+    """
+    if str(path) == ":memory:":
+        return
+    with suppress(FileExistsError, FileNotFoundError, PermissionError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for file in (path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            mode = file.stat().st_mode
+            if not mode & _OTHERS:
+                continue
+            try:
+                file.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+            except OSError as error:
+                raise DatabaseExposedError(
+                    f"{file}: others may read or write it, and we cannot change that; "
+                    f"as its owner: chmod 600 {file}"
+                ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

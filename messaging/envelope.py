@@ -1,5 +1,6 @@
 """What is sent: a sealed body with its route and the AMQP properties of its kind."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -14,7 +15,10 @@ MAX_HEADERS: Final = 16 * 1024
 broker close the whole connection."""
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
-"""W3C Trace Context, passed on as it came."""
+"""W3C Trace Context. No seal covers them: whoever writes to the broker can put anything there."""
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE: Final = re.compile(r"[\x20-\x7e]{0,512}")
 
 COPY_HEADERS: Final = frozenset({"cc", "bcc"})
 """They make the broker deliver copies to other queues than the sealed route names."""
@@ -70,8 +74,18 @@ def sealed_headers(
 
 
 def trace_of(headers: Mapping[str, object]) -> dict[str, str]:
-    """The trace context among some headers, if any."""
-    return {name: value for name in TRACE_HEADERS if isinstance(value := headers.get(name), str)}
+    """The trace context among some headers, if there is one of its form (W3C §3.2, §3.3).
+
+    A `tracestate` is longer than the 512 characters that everybody passes on: it is left out,
+    as it is without a `traceparent`.
+    """
+    parent, state = (headers.get(name) for name in TRACE_HEADERS)
+    if not isinstance(parent, str) or not _TRACEPARENT.fullmatch(parent):
+        return {}
+    trace = {"traceparent": parent}
+    if isinstance(state, str) and _TRACESTATE.fullmatch(state):
+        trace["tracestate"] = state
+    return trace
 
 
 def size_of(headers: Mapping[str, str]) -> int:

@@ -202,6 +202,12 @@ class DatabaseUnavailableError(DatabaseError):
     code = "database_unavailable"
 
 
+class DatabaseExposedError(DatabaseError):
+    """The file of a database is open to others than its owner, and stays so."""
+
+    code = "database_exposed"
+
+
 class MigrationError(DatabaseError):
     """The schema cannot be brought up to date."""
 

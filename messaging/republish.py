@@ -16,6 +16,7 @@ OMITTED: Final = "carnet-omitted"
 """Names of headers that were left out: no strings, or too long."""
 
 MAX_OMITTED: Final = 200
+"""Bytes of it."""
 
 _COPIED: Final = (AUTHORIZATION, CARNET_SEAL, *TRACE_HEADERS)
 """In order of importance, should there be no room for all."""
@@ -46,7 +47,7 @@ def _copied_headers(headers: Mapping[str, object], notes: Mapping[str, str]) -> 
         else:
             omitted.append(name)
     if omitted:
-        kept[OMITTED] = ", ".join(omitted)[:MAX_OMITTED]
+        kept[OMITTED] = ", ".join(omitted).encode()[:MAX_OMITTED].decode(errors="ignore")
     return kept
 
 

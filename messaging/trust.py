@@ -191,12 +191,11 @@ class LiveTrust:
     async def _ask(self, supply: TrustSupply) -> None:
         """Ask for all that is missing, page by page."""
         self.counts["asked"] += 1
-        wanted = self._feed.wanted(self._ticks())
-        if wanted.key_set:
+        if self._feed.wanted(self._ticks()).key_set:
             held = self._feed.key_set
             self._feed.adopt(await supply.key_set(), now=self._clock())
             self._keep_if_newer(held, supply)
-        after = wanted.revocations
+        after = self._feed.wanted(self._ticks()).revocations
         while after is not None:
             page = await supply.snapshot(after)
             more = self._feed.take_snapshot(page, now=self._clock(), ticks=self._ticks())

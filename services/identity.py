@@ -35,7 +35,10 @@ class RotatingSealer(Sealer):
         Raises:
             KeyFileError: a key file is missing, open to others or locked by another passphrase.
         """
-        super().__init__(client_id, SigningKey.load(folder / SEAL_KEY, passphrase))
+        # Another one where that was withdrawn; which one seals, `follow` decides.
+        present = [folder / SEAL_KEY, *sorted(folder.glob(SEAL_KEYS))]
+        path = next((path for path in present if path.exists()), folder / SEAL_KEY)
+        super().__init__(client_id, SigningKey.load(path, passphrase))
         self._folder = folder
         self._passphrase = passphrase
         self._keys = {self._key.kid: self._key}

@@ -2,6 +2,7 @@
 
 keys/<client>/seal.pem, enc.pem          each service's own
 keys/<client>/seal.next.pem              listed, and not yet used
+…/<name>.<date>.withdrawn                what no statement lists any more; nothing reads it
 keys/user-service/issuer/<kid>.pem       the issuer's, the active one among them
 
 A key file is never overwritten.
@@ -81,13 +82,41 @@ class Keyring:
         upcoming, present = self._home(owner) / NEXT_SEAL_KEY, self._home(owner) / SEAL_KEY
         if not upcoming.exists() or SigningKey.load(upcoming, self._passphrase).kid != kid:
             return
-        retired = SigningKey.load(present, self._passphrase)
+        retired = SigningKey.load(present, self._passphrase) if present.exists() else None
         try:
             # First a second name, so that at no moment there is no key to seal with.
-            present.with_name(f"seal.{retired.kid}.pem").hardlink_to(present)
+            if retired is not None:
+                present.with_name(f"seal.{retired.kid}.pem").hardlink_to(present)
             upcoming.replace(present)
         except OSError as error:
             raise KeyFileError(f"{present}: cannot be replaced: {error.strerror}") from error
+
+    def set_aside(self, owner: str, kid: str | None, *, now: float) -> list[Path]:
+        """Rename the owner's private keys that are here, or that one, so that none is used again.
+
+        A key that cannot be read, and so not be told from others, stays where it is.
+
+        Raises:
+            KeyFileError: a file cannot be renamed.
+        """
+        moved = []
+        for path in sorted(self._home(owner).glob("*.pem")):
+            if kid is not None and not self._is(path, kid):
+                continue
+            aside = path.with_name(f"{path.name}.{int(now)}.withdrawn")
+            try:
+                moved.append(path.rename(aside))
+            except OSError as error:
+                raise KeyFileError(f"{path}: cannot be renamed: {error.strerror}") from error
+        return moved
+
+    def _is(self, path: Path, kid: str) -> bool:
+        if path.name == ENCRYPTION_KEY:
+            return False
+        try:
+            return SigningKey.load(path, self._passphrase).kid == kid
+        except KeyFileError:
+            return False
 
     def _home(self, owner: str) -> Path:
         if owner == ISSUER:

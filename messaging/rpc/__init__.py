@@ -9,6 +9,7 @@ was sent.
 from messaging.rpc.caller import Caller
 from messaging.rpc.client import RpcClient
 from messaging.rpc.errors import (
+    UNAVAILABLE,
     NoRecipientKeyError,
     Refused,
     RpcError,
@@ -20,6 +21,7 @@ from messaging.rpc.parts import RpcParts
 from messaging.rpc.server import RpcServer
 
 __all__ = [
+    "UNAVAILABLE",
     "Caller",
     "NoRecipientKeyError",
     "Refused",

@@ -115,7 +115,10 @@ class Answering:
     async def _answer(self, asked: _Asked) -> Reply[BaseModel]:
         try:
             result = await self._run(asked)
-        except (Refused, RefusalError) as refusal:
+        except Refused as refusal:
+            self._counts["refused"] += 1
+            return refused_reply(refusal.code, refusal.detail, retry_after=refusal.retry_after)
+        except RefusalError as refusal:
             self._counts["refused"] += 1
             return refused_reply(refusal.code, refusal.detail)
         except (DatabaseUnavailableError, TrustUnavailableError) as fault:

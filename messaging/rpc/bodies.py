@@ -2,7 +2,7 @@
 
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from auth.encryption import DecryptionKey
 from auth.errors import Code, MalformedTokenError
@@ -30,6 +30,8 @@ class ReplyError(BaseModel):
 
     code: str
     detail: str
+    retry_after: int | None = Field(default=None, gt=0)
+    """Seconds after which the same may be granted."""
 
 
 class Reply(BaseModel, Generic[R]):
@@ -44,8 +46,11 @@ class Reply(BaseModel, Generic[R]):
         return self.model_dump_json(exclude_unset=True).encode()
 
 
-def refused_reply(code: str, detail: str) -> "Reply[BaseModel]":
-    return Reply[BaseModel](error=ReplyError(code=code, detail=detail))
+def refused_reply(code: str, detail: str, *, retry_after: int | None = None) -> "Reply[BaseModel]":
+    error = ReplyError(code=code, detail=detail)
+    if retry_after is not None:  # what is not set is not sent
+        error = ReplyError(code=code, detail=detail, retry_after=retry_after)
+    return Reply[BaseModel](error=error)
 
 
 def read_reply(result: type[R], body: bytes) -> R:
@@ -61,7 +66,7 @@ def read_reply(result: type[R], body: bytes) -> R:
     error = reply.error or ReplyError(code="invalid_reply", detail="neither result nor error")
     if error.code == UNAVAILABLE:
         raise RpcUnavailableError(error.detail)
-    raise RpcRefusedError(error.code, error.detail)
+    raise RpcRefusedError(error.code, error.detail, retry_after=error.retry_after)
 
 
 def reply_route(reply_to: str, request_type: str) -> Route:

@@ -12,12 +12,16 @@ INTERNAL_ERROR: Final = "internal_error"
 
 
 class Refused(Exception):  # noqa: N818 - a reply, not an error of the service's
-    """Raised by an answering handler: the caller gets `code` and `detail`."""
+    """Raised by an answering handler: the caller gets `code` and `detail`.
 
-    def __init__(self, code: str, detail: str) -> None:
+    retry_after: seconds after which the same may be granted; None where that is not known.
+    """
+
+    def __init__(self, code: str, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class RpcError(MessagingError):
@@ -39,11 +43,15 @@ class RpcUnavailableError(RpcTimeoutError):
 
 
 class RpcRefusedError(RpcError):
-    """The service refuses; `code` is its reason."""
+    """The service refuses; `code` is its reason.
 
-    def __init__(self, code: str, detail: str) -> None:
+    retry_after: seconds after which the same may be granted, where the service says so.
+    """
+
+    def __init__(self, code: str, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.code = code
+        self.retry_after = retry_after
 
 
 class NoRecipientKeyError(RpcError):

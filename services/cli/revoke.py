@@ -20,6 +20,12 @@ def revoke(
         str | None,
         typer.Option(metavar="NAME", help="End all of an account's sessions, and void its tokens."),
     ] = None,
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored", help="The database comes from a backup: have revocations counted anew."
+        ),
+    ] = False,
 ) -> None:
     """Void tokens before their time; what is queued under them is refused as well.
 
@@ -27,14 +33,22 @@ def revoke(
     next one that does, before anybody judges by it. The user may sign in again: to prevent that,
     carnet accounts disable NAME.
     """
-    if (session is None) == (user is None):
-        raise typer.BadParameter("name a session or a user: --session SID or --user NAME")
+    if [session is not None, user is not None, restored].count(True) != 1:
+        raise typer.BadParameter("say one of --session SID, --user NAME and --restored")
     if session is not None:
         on_register(lambda register: _end_session(register, session))
         say(f"ended session {session}; its tokens are void")
     if user is not None:
         on_register(lambda register: register.accounts.end_sessions(Asker.operator(), user))
         say(f"ended all sessions of {user}; its tokens are void")
+    if restored:
+        on_register(_renew_feed)
+        say("revocations are counted anew; start the user service now")
+
+
+async def _renew_feed(register: Register) -> None:
+    async with register.acts.of(Asker.operator(), What.RENEW_FEED) as act:
+        act.entry.whom = await register.revocations.renew_feed(act.work)
 
 
 async def _end_session(register: Register, sid: str) -> None:

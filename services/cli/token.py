@@ -20,6 +20,8 @@ from auth.jws import ACCESS_TOKEN, CARNET, SEAL
 from auth.keyset import TrustRoot
 from auth.trust import FixedTrust
 from auth.verifier import Verifier
+from services.authority import KEY_SET, TRUST_ROOT
+from services.cli.amend import STATE, State
 from services.errors import StartError
 
 app: Final = typer.Typer(help="Read and explain tokens.", no_args_is_help=True)
@@ -51,11 +53,12 @@ _MEANINGS: Final = {
 _TIMES: Final = frozenset({"iat", "exp", "auth_time", "retired_at"})
 
 _CHECKS: Final = {
-    ACCESS_TOKEN: (*list(Check)[1:8], Check.TIME, Check.REVOCATION),
-    CARNET: (*list(Check)[1:8], Check.TIME, Check.REVOCATION),
+    ACCESS_TOKEN: (*list(Check)[1:8], Check.TIME),
+    CARNET: (*list(Check)[1:8], Check.TIME),
     SEAL: (*list(Check)[1:7], Check.SEAL, Check.TIME),
 }
-"""What can be said of each kind by itself: presence, binding and scope need its message."""
+"""What can be said of each kind by itself: presence, binding and scope need its message, and
+revocation the trust feed, which is not heard here."""
 
 
 @app.command()
@@ -65,11 +68,16 @@ def inspect(
     ] = "-",  # noqa: S107 - a dash, no secret
     *,
     trust_root: Annotated[
-        Path, typer.Option(envvar="CARNET_TRUST_ROOT", help="The trust root's public JWKs.")
-    ] = Path(".carnet/trust-root.json"),
+        Path | None,
+        typer.Option(
+            envvar="CARNET_TRUST_ROOT", help="The trust root's public JWKs; else the state's."
+        ),
+    ] = None,
     key_set: Annotated[
-        Path, typer.Option(envvar="CARNET_KEY_SET", help="The key set statement.")
-    ] = Path(".carnet/key-set.jwt"),
+        Path | None,
+        typer.Option(envvar="CARNET_KEY_SET", help="The key set statement; else the state's."),
+    ] = None,
+    state: State = STATE,
     audience: Annotated[
         str | None,
         typer.Option(help="Judge as this receiver would; by default, as the one it names."),
@@ -78,7 +86,8 @@ def inspect(
 ) -> None:
     """Decode a token, explain each claim, and show each check with its verdict.
 
-    Exits with 1 where the token is refused. Examples:
+    Exits with 1 where the token is refused. Whether its session or subject was revoked is known
+    to running services alone, and not said here. Examples:
 
       carnet token inspect eyJhbGciOi…
 
@@ -94,8 +103,8 @@ def inspect(
         text.removeprefix("Bearer "),
         decoded.unverified_header["typ"],
         audience or str(decoded.unverified_claims.get("aud", "")),
-        trust_root,
-        key_set,
+        trust_root or state / TRUST_ROOT,
+        key_set or state / KEY_SET,
         now=now,
     )
     if as_json:
@@ -115,7 +124,7 @@ def _judge(
     except OSError as error:
         raise StartError(
             f"{error.filename}: cannot read: {error.strerror}; name the files with "
-            "--trust-root and --key-set"
+            "--trust-root and --key-set, or set CARNET_STATE"
         ) from error
     except UnicodeDecodeError as error:
         raise StartError(f"{key_set}: is no key set statement") from error

@@ -18,7 +18,7 @@ from auth.publickey import read_recipient_key, read_verification_key
 from auth.statement import KeySetDraft
 from services.cli.amend import STATE, State, amend, key_passphrase, open_folder
 from services.cli.statement import as_json, describe, needs_signing
-from services.contracts.clients import CLIENTS, Grant
+from services.contracts.clients import CLIENTS, EVENTS, Grant
 from services.contracts.topology import USER_SERVICE
 from services.errors import StartError
 from services.keyring import ISSUER, Keyring
@@ -142,6 +142,7 @@ def register(
     def change(draft: KeySetDraft, keyring: Keyring) -> str:
         if client in draft.clients:
             raise KeySetError(f"client {client} is registered already")
+        _check_events(draft, grant)
         encryption = read_recipient_key(enc) if enc is not None else None
         if key is None:
             public = keyring.seal(client).public
@@ -171,21 +172,38 @@ def rotate(
     grace: Annotated[
         int, typer.Option(min=0, help="Seconds for which the old key may go on to sign.")
     ] = 3600,
+    ahead: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=16, help="Only list next keys of the issuer, until there are so many."
+        ),
+    ] = None,
     state: State = STATE,
 ) -> None:
     """Change a key in two steps, each a statement to hand to all services.
 
     First the new key is listed as next (from --key, or made here where the old one is kept
     here). Once every service knows it (30 s and more later), the same command makes it the
-    active one and retires the old.
+    active one and retires the old. With --ahead the issuer gets a stock of next keys, to which
+    it changes by itself, one after the other.
     """
+    if ahead is not None and (owner != ISSUER or key is not None):
+        raise typer.BadParameter("--ahead is for the issuer, whose keys are made here")
+
+    def stock(draft: KeySetDraft, keyring: Keyring) -> str:
+        if not keyring.has(owner):
+            raise StartError("the issuer's keys are not kept here; list each: --key FILE")
+        listed = sum(k["state"] == "next" for k in draft.keys_of(owner))
+        for _ in range(listed, ahead or 0):
+            draft.add_next_key(owner, keyring.make_next(owner).public)
+        return f"{max(listed, ahead or 0)} next keys of the issuer are listed"
 
     def change(draft: KeySetDraft, keyring: Keyring) -> str:
         upcoming = [k["kid"] for k in draft.keys_of(owner) if k["state"] == "next"]
         if upcoming and key is None:
             keyring.promote(owner, upcoming[0])
             draft.promote(owner, upcoming[0], now=time.time(), grace=grace)
-            return f"{owner} signs with {upcoming[0]} now; restart it"
+            return f"{owner} is to sign with {upcoming[0]} now, and does so by itself"
         if key is not None:
             public = read_verification_key(key)
         elif keyring.has(owner):
@@ -198,7 +216,7 @@ def rotate(
             f"when every service has this statement: carnet trust rotate {owner}"
         )
 
-    amend(state, change)
+    amend(state, change if ahead is None else stock)
 
 
 @app.command()
@@ -210,7 +228,10 @@ def withdraw(
     ] = None,
     state: State = STATE,
 ) -> None:
-    """Stop believing a key, or a client, whatever it has signed and whenever."""
+    """Stop believing a key, or a client, whatever it has signed and whenever.
+
+    Private keys of it that are kept here are set aside: nothing lists or uses them again.
+    """
     if owner == ISSUER and kid is None:
         raise typer.BadParameter("name the issuer's key with --kid")
 
@@ -224,6 +245,9 @@ def withdraw(
         return f"withdrew {kid}"
 
     amend(state, change)
+    _, keyring = open_folder(state)
+    for path in keyring.set_aside(owner, kid, now=time.time()):
+        Console().print(f"set aside {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -234,6 +258,16 @@ def sign(
 ) -> None:
     """Sign the present statement anew, with a new version and a new end."""
     amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
+
+
+def _check_events(draft: KeySetDraft, grant: Grant) -> None:
+    """Verifiers believe an event of nobody once two may record it: better not list it so."""
+    for other, listed in draft.clients.items():
+        taken = sorted(EVENTS & grant.publishes & set(listed.get("publishes", ())))
+        if taken:
+            raise KeySetError(
+                f"{taken[0]} is an event, which one client alone records; {other} does already"
+            )
 
 
 def _check_client_id(client: str) -> None:

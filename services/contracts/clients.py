@@ -23,6 +23,9 @@ def _types(*contracts: type[Contract]) -> frozenset[str]:
     return frozenset(contract.route.type for contract in contracts)
 
 
+EVENTS: Final = _types(orders.OrderPlaced, orders.OrderCancelled, orders.OrderRefused)
+"""Each is published by one client alone: from two, it is believed of neither."""
+
 CLIENTS: Final[dict[str, Grant]] = {
     topology.USER_SERVICE: Grant(),
     topology.GATEWAY: Grant(
@@ -46,13 +49,7 @@ CLIENTS: Final[dict[str, Grant]] = {
         exchanges=frozenset({topology.ORDER_SERVICE}),
     ),
     topology.ORDER_SERVICE: Grant(
-        publishes=_types(
-            orders.OrderPlaced,
-            orders.OrderCancelled,
-            orders.OrderRefused,
-            users.GetKeySet,
-            users.GetRevocations,
-        ),
+        publishes=EVENTS | _types(users.GetKeySet, users.GetRevocations),
     ),
     topology.OPERATOR_DESK: Grant(
         publishes=_types(

@@ -102,7 +102,9 @@ def refused(error: RpcRefusedError) -> ProblemError:
     if kind.status == problems.SESSION_ENDED.status:
         return ProblemError(kind, error.detail, headers={"WWW-Authenticate": CHALLENGE})
     if kind.status in {problems.TOO_MANY_ATTEMPTS.status, problems.UPSTREAM_UNAVAILABLE.status}:
-        return ProblemError(kind, error.detail, headers=RETRY_AFTER)
+        wait = error.retry_after
+        headers = RETRY_AFTER if wait is None else {"Retry-After": str(wait)}
+        return ProblemError(kind, error.detail, headers=headers)
     return ProblemError(kind, error.detail)
 
 

@@ -35,7 +35,10 @@ from services.users.token_endpoint import token_route
 from services.users.trust import IssuerTrust
 
 CONCURRENCY: Final = 100
-"""Requests at once: those that wait for their turn at Argon2id must not hold up the others."""
+"""Requests at once."""
+
+PASSWORDS: Final = 60
+"""Of these, so many may wait for their turn at Argon2id: the rest is for the others."""
 
 
 async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
@@ -68,7 +71,7 @@ async def _serve(
     identity = load_identity(USER_SERVICE, settings, trust.key_set)
     identity.sealer.follow(trust)
     require_standing(settings, identity, trust.key_set, now=clock())
-    passwords = Passwords()
+    passwords = Passwords(most=PASSWORDS)
     register = open_register(
         database,
         passwords,

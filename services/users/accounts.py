@@ -60,13 +60,18 @@ class Accounts:
 
         Raises:
             NameTakenError: also to the slower of two at once.
-            Refused: `too_many_attempts`.
+            Refused: `too_many_attempts`, and when it is allowed again.
         """
         what = What.ADD_ACCOUNT if asker.client is None else What.REGISTER
         password_hash = await self._passwords.hash(password)
         async with self._acts.of(asker, what, origin=origin) as act:
-            if not await self._attempts.admits_registration(act.work, act.entry.origin):
-                raise Refused("too_many_attempts", "too many accounts were made from there lately")
+            wait = await self._attempts.wait_to_register(act.work, act.entry.origin)
+            if wait:
+                raise Refused(
+                    "too_many_attempts",
+                    "too many accounts were made from there lately",
+                    retry_after=wait,
+                )
             account = Account(
                 sub=str(uuid4()),
                 name=name,

@@ -99,10 +99,13 @@ class Attempts:
         await self._remember(work, attempt, counted[0].digest)
         return Verdict.ADMITTED
 
-    async def admits_registration(self, work: AsyncSession, origin: str | None) -> bool:
-        """Whether one more account may be made from there; counts the attempt."""
+    async def wait_to_register(self, work: AsyncSession, origin: str | None) -> int:
+        """Seconds until one more account may be made from there, 0 for now; counts the attempt.
+
+        What is tried meanwhile does not prolong it.
+        """
         if origin is None or self._limits.registrations == 0:
-            return True
+            return 0
         digest = await self._pseudonyms.of(work, "register", origin)
         now = int(self._clock())
         row = table_of(Row).c
@@ -118,8 +121,8 @@ class Attempts:
                 "last_at": now,
             },
         )
-        count: int = (await work.scalars(upsert.returning(row.count))).one()
-        return count <= self._limits.registrations
+        count, since = (await work.execute(upsert.returning(row.count, row.since))).one()
+        return 0 if count <= self._limits.registrations else int(since) + WINDOW - now
 
     async def prune(self) -> None:
         """Forget what is long ago."""

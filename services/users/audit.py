@@ -76,6 +76,7 @@ class What(StrEnum):
     ADOPT_KEY_SET = "adopt_key_set"
     RELEASE = "release"
     DISCARD = "discard"
+    RENEW_FEED = "renew_feed"
 
 
 @dataclass(slots=True)

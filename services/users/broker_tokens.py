@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from auth.brokertoken import MAX_BROKER_LIFE, sign_broker_token
+from auth.brokertoken import MAX_BROKER_LIFE, MAX_SCOPES, sign_broker_token
 from auth.claims import service_subject
 from auth.errors import TrustUnavailableError
 from auth.trust import TrustSource
@@ -50,19 +50,22 @@ class BrokerTokens:
         """resource: the broker's name, its `resource_server_id`.   life: seconds.
 
         Raises:
-            StartError: a service has that name, and its tokens would pass for the broker's.
+            StartError: a service has that name, and its tokens would pass for the broker's; or
+                the virtual host's name, which each scope repeats, is too long for a token.
         """
         if resource == trust.key_set.issuer or resource in trust.key_set.clients:
             raise StartError(
                 f"CARNET_BROKER_RESOURCE: {resource} is the name of a service; the broker, which "
                 "tells tokens apart by that name alone, needs one of its own"
             )
+        self._scopes = {
+            client_id: _fitting(client_id, resource=resource, vhost=vhost) for client_id in RIGHTS
+        }
         self._trust = trust
         self._keys = keys
         self._acts = acts
         self._assertions = assertions
         self._resource = resource
-        self._vhost = vhost
         self._clock = clock
         self._life = life
 
@@ -102,9 +105,7 @@ class BrokerTokens:
 
     async def _grant(self, client_id: str) -> Granted:
         key = await self._keys.signing_key()
-        scopes = broker_scopes(
-            client_id, RIGHTS[client_id], resource=self._resource, vhost=self._vhost
-        )
+        scopes = self._scopes[client_id]
         now = self._clock()
         token = sign_broker_token(
             self._trust.key_set.issuer,
@@ -116,3 +117,20 @@ class BrokerTokens:
             life=self._life,
         )
         return Granted(token, " ".join(scopes), int(now) + self._life - now)
+
+
+def _fitting(client_id: str, *, resource: str, vhost: str) -> tuple[str, ...]:
+    """The client's scopes, which the broker can read in one token.
+
+    Raises:
+        StartError: they are too long, which is better said now than at each login.
+    """
+    scopes = broker_scopes(client_id, RIGHTS[client_id], resource=resource, vhost=vhost)
+    length = len(" ".join(scopes))
+    if length > MAX_SCOPES:
+        raise StartError(
+            f"CARNET_AMQP_URL, CARNET_BROKER_RESOURCE: with these names of virtual host and broker "
+            f"the scopes of {client_id} have {length} characters, and a token for the broker holds "
+            f"{MAX_SCOPES}; shorten them, or set CARNET_BROKER_LOGIN=password"
+        )
+    return scopes

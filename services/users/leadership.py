@@ -1,6 +1,7 @@
 """Which of the replicas leads: at most one holds the lock, and it falls with its process."""
 
 import fcntl
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, TextIO
@@ -49,8 +50,10 @@ class _FileLock:
 
     async def hold(self) -> bool:
         if self._file is None:
-            file = self._path.open("a")
+            # Whoever may open it may hold it, and then nobody leads.
+            file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
             try:
+                os.fchmod(file.fileno(), 0o600)
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()

@@ -1,5 +1,6 @@
 """Revocations: what is ended before its time, kept until nothing is left that it could hit."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -75,6 +76,16 @@ class Revocations:
         """The feed's id."""
         async with self._database.session() as work:
             return (await work.scalars(select(Feed.id))).one()
+
+    async def renew_feed(self, work: AsyncSession) -> str:
+        """Give the feed another id, and return it: relying parties take everything anew.
+
+        For a database that was set back to a backup, whose numbers they have heard before. A
+        running user service goes on under the old id until it is restarted.
+        """
+        feed = secrets.token_urlsafe(16)
+        await work.execute(update(Feed).values(id=feed))
+        return feed
 
     async def latest(self) -> int:
         """The number of the latest revocation."""

@@ -45,6 +45,7 @@ class Statements:
             after=page.after,
             upto=page.upto,
             seq=page.seq,
+            version=self._trust.key_set.version,
             key=key,
             now=self._clock(),
         )

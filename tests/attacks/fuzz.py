@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
+import uvloop
 from rich.console import Console
 
 from auth.errors import RefusalError
@@ -149,7 +150,7 @@ def fuzz(
             judge_batch(seed, numbers)
             run.took(numbers)
     else:
-        asyncio.run(_through_the_broker(run))
+        uvloop.run(_through_the_broker(run))
     run.say()
 
 

@@ -17,6 +17,8 @@ JUNK: Final[list[Any]] = [None, [], {}, -1, "", "x", 1.5, True, 10**15, "\u0660"
 """What no claim that binds a message may be."""
 CARNET_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "act", "scope")
 SEAL_CLAIMS: Final = ("k", "iss", "aud", "jti", "iat", "exp", "ath", "bh", "ex", "rk", "ty")
+ROUTING: Final = ("CC", "BCC")
+"""Headers that the broker reads itself: it closes the channel where they are no list of texts."""
 ALPHABET: Final = "ABCyz019-_.= \n\0\u00e9\u0435\U0001f375"
 
 
@@ -41,6 +43,8 @@ def _random(random: Random) -> UnverifiedMessage:
     headers: dict[str, object] = {
         _text(random, 20) or "x": _value(random, 3) for _ in range(random.randrange(4))
     }
+    for name in ROUTING:
+        headers.pop(name, None)
     if random.random() < 0.8:
         headers[AUTHORIZATION] = random.choice((BEARER, "bearer ", "")) + _token(random)
     if random.random() < 0.8:

@@ -53,7 +53,7 @@ def _statements(herald: Herald, now: float) -> dict[str, str]:
     return {
         "revocation": herald.revocation(revoked, key=key, now=now),
         "heartbeat": herald.heartbeat(seq=1, version=1, key=key, now=now),
-        "snapshot": herald.snapshot([revoked], after=0, upto=1, seq=1, key=key, now=now),
+        "snapshot": herald.snapshot([revoked], after=0, upto=1, seq=1, version=1, key=key, now=now),
     }
 
 

@@ -162,7 +162,7 @@ TABLES: list[tuple[str, str, Values]] = [
     *((kind, "aud", {**NO_CLIENTS, **ABSENTS}) for kind in ("access token", "carnet")),
     *((kind, "scope", {**NO_SCOPES, **ABSENTS}) for kind in ("access token", "carnet")),
     *((kind, "epoch", {**NO_EPOCHS, **ABSENTS}) for kind in ("access token", "carnet")),
-    *((kind, "sid", {k: v for k, v in NO_IDS.items() if v}) for kind in ("access token", "carnet")),
+    *((kind, "sid", {**NO_IDS, **ABSENTS}) for kind in ("access token", "carnet")),
     ("access token", "client_id", {**NO_CLIENTS, **ABSENTS}),
     ("access token", "auth_time", NO_DATES),
     ("carnet", "act", NO_ACTORS),

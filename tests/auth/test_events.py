@@ -14,6 +14,7 @@ from tests.auth.forge import (
     GATEWAY,
     NOW,
     ORDERS,
+    PLACED,
     REPORTS,
     REQUEST_ID,
     Scene,
@@ -22,6 +23,19 @@ from tests.auth.forge import (
 )
 
 Change = Callable[[Scene], Scene]
+
+
+def _shared(scene: Scene) -> Scene:
+    """The same, where the trust root has given two clients the event's type."""
+    draft = parties().draft()
+    draft.grant(
+        REPORTS,
+        publishes=frozenset({"reports.done.v1", PLACED.type}),
+        exchanges=frozenset(),
+        scopes=frozenset(),
+    )
+    return replace(scene, key_set=parties().key_set(draft))
+
 
 ROWS: dict[Code, dict[str, Change]] = {
     Code.MISSING_TOKEN: {"it has no seal": lambda s: s.with_headers(carnet_seal=ABSENT)},
@@ -43,6 +57,12 @@ ROWS: dict[Code, dict[str, Change]] = {
         ),
         "its own receiver sealed it": lambda s: replace(
             s, seal=s.seal.but(iss=GATEWAY).with_key(parties().gateway)
+        ),
+    },
+    Code.AMBIGUOUS_PUBLISHER: {
+        "another client may publish its type as well": _shared,
+        "the other client sealed it": lambda s: replace(
+            _shared(s), seal=s.seal.but(iss=REPORTS).with_key(parties().reports)
         ),
     },
     Code.SEAL_MISMATCH: {

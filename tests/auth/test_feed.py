@@ -34,12 +34,15 @@ def session_revoked(seq: int, session: str = SESSION) -> str:
     return herald.revocation(revoked, key=parties().issuer, now=NOW)
 
 
-def page(*entries: Revocation, after: int = 0, upto: int, seq: int | None = None) -> str:
+def page(
+    *entries: Revocation, after: int = 0, upto: int, seq: int | None = None, version: int = 1
+) -> str:
     return herald.snapshot(
         list(entries),
         after=after,
         upto=upto,
         seq=upto if seq is None else seq,
+        version=version,
         key=parties().issuer,
         now=NOW,
     )
@@ -183,6 +186,97 @@ def test_a_heartbeat_tells_of_a_revocation_that_was_never_heard() -> None:
     assert feed.wanted(3).revocations == 0
 
 
+def successor(*withdrawn: str, version: int = 2) -> str:
+    """The next statement, without these keys of the issuer's."""
+    draft = parties().draft()
+    draft.version = version
+    for kid in withdrawn:
+        draft.withdraw_key("issuer", kid)
+    return draft.sign(parties().root, now=NOW)
+
+
+def test_nothing_is_judged_at_the_start_by_a_key_set_that_was_replaced() -> None:
+    """What waits in the queue may be sealed by the very key that the new one withdraws."""
+    feed = silent_feed()
+    feed.hear(heartbeat(version=2), now=NOW, ticks=0)
+    feed.take_snapshot(page(upto=0, version=2), now=NOW, ticks=0)
+
+    assert feed.wanted(0).key_set
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+    feed.adopt(successor(), now=NOW)
+    feed.require_fresh(NOW, 0)
+
+
+def test_a_key_set_that_comes_before_the_snapshot_is_enough_once_that_is_there() -> None:
+    feed = silent_feed()
+    feed.hear(heartbeat(version=2), now=NOW, ticks=0)
+
+    feed.adopt(successor(), now=NOW)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+    feed.take_snapshot(page(upto=0, version=2), now=NOW, ticks=0)
+    feed.require_fresh(NOW, 0)
+
+
+def test_a_key_set_that_was_announced_while_the_connection_was_lost_is_fetched_first() -> None:
+    feed = fresh_feed()
+
+    feed.lose_track()
+    feed.take_snapshot(page(upto=0, version=2), now=NOW, ticks=0)
+
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+
+def test_a_statement_on_its_way_stops_nobody_and_one_that_never_comes_does() -> None:
+    feed = fresh_feed()
+
+    for ticks in range(2, 14, 2):
+        feed.hear(heartbeat(version=2, now=NOW + ticks), now=NOW + ticks, ticks=ticks)
+
+    feed.require_fresh(NOW + 12, 12)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 12, 12.1)
+
+
+def test_a_newer_statement_that_is_not_the_newest_leaves_the_newest_wanted() -> None:
+    feed = silent_feed()
+    feed.hear(heartbeat(version=3), now=NOW, ticks=0)
+    feed.take_snapshot(page(upto=0, version=3), now=NOW, ticks=0)
+
+    feed.adopt(successor(version=2), now=NOW)
+
+    assert feed.wanted(0).key_set
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+
+def test_what_a_thief_of_the_issuers_key_told_ends_with_the_key() -> None:
+    """Its revocation of an innocent, and its count that no genuine heartbeat would reach."""
+    feed = fresh_feed()
+    thief = parties().issuer
+    innocent = Revocation(seq=1, until=2**40, sub=ALICE, epoch=2**31)
+    feed.hear(herald.revocation(innocent, key=thief, now=NOW), now=NOW, ticks=0)
+    beyond = herald.heartbeat(seq=2**53, version=2**53, key=thief, now=NOW + 1)
+    feed.hear(beyond, now=NOW + 1, ticks=1)
+    assert is_revoked(feed)
+
+    feed.adopt(successor(thief.kid), now=NOW)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 1, 1)
+
+    held = parties().issuer_next
+    beat = herald.heartbeat(seq=0, version=2, key=held, now=NOW + 2)
+    feed.hear(beat, now=NOW + 2, ticks=2)
+    anew = herald.snapshot([], after=0, upto=0, seq=0, version=2, key=held, now=NOW + 2)
+    feed.take_snapshot(anew, now=NOW + 2, ticks=2)
+    feed.require_fresh(NOW + 2, 2)
+    assert not is_revoked(feed)
+
+
 def test_pages_follow_each_other_until_all_is_known() -> None:
     feed = silent_feed()
     feed.hear(heartbeat(3), now=NOW, ticks=0)
@@ -230,6 +324,35 @@ def test_an_issuer_that_counts_anew_is_followed_and_what_was_revoked_stays_so() 
         feed.require_fresh(NOW + 2, 2)
 
 
+def test_a_snapshot_of_an_issuer_that_counts_anew_is_begun_again_from_its_first_page() -> None:
+    feed = fresh_feed(seq=7)
+    feed.hear(session_revoked(8), now=NOW, ticks=0)
+    anew = Herald(ISSUER, OTHER_FEED)
+    first = Revocation(seq=1, until=UNTIL, sid="another-session-00001")
+
+    more = feed.take_snapshot(
+        anew.snapshot([first], after=0, upto=1, seq=2, version=1, key=parties().issuer, now=NOW),
+        now=NOW,
+        ticks=0,
+    )
+
+    assert more
+    assert feed.wanted(0).revocations == feed.applied == 1
+    assert is_revoked(feed)
+    assert is_revoked(feed, "another-session-00001")
+
+
+def test_a_revocation_that_is_told_again_changes_nothing() -> None:
+    feed = fresh_feed()
+
+    for _ in range(2):
+        feed.hear(session_revoked(1), now=NOW, ticks=0)
+
+    assert feed.applied == 1
+    assert is_revoked(feed)
+    assert not feed.wanted(100)
+
+
 def test_a_revocation_of_an_unknown_feed_waits_for_its_snapshot() -> None:
     feed = silent_feed()
 
@@ -275,6 +398,14 @@ FORGED: Final[dict[str, Forged]] = {
     "revocation by a stranger": lambda: _signed_by(parties().stranger),
     "revocation by a listed client": lambda: _signed_by(parties().gateway),
     "revocation by a retired key": lambda: _signed_by(parties().issuer_retired),
+    "revocation by a retired key, dated back": lambda: herald.revocation(
+        Revocation(seq=6, until=UNTIL, sid=SESSION),
+        key=parties().issuer_retired,
+        now=parties().RETIRED_AT - 1,
+    ),
+    "revocation of yesterday": lambda: herald.revocation(
+        Revocation(seq=6, until=UNTIL, sid=SESSION), key=parties().issuer, now=NOW - 86_400
+    ),
     "carnet in the place of a revocation": lambda: _signed_by(parties().issuer, CARNET),
     "heartbeat by a stranger": lambda: herald.heartbeat(
         seq=9, version=1, key=parties().stranger, now=NOW + 1
@@ -321,10 +452,10 @@ def test_what_is_not_the_issuers_word_changes_nothing(case: str) -> None:
 
 STRANGE_PAGES: Final[dict[str, Forged]] = {
     "by a stranger": lambda: herald.snapshot(
-        [], after=0, upto=0, seq=0, key=parties().stranger, now=NOW
+        [], after=0, upto=0, seq=0, version=1, key=parties().stranger, now=NOW
     ),
     "of yesterday": lambda: herald.snapshot(
-        [], after=0, upto=0, seq=0, key=parties().issuer, now=NOW - 86_400
+        [], after=0, upto=0, seq=0, version=1, key=parties().issuer, now=NOW - 86_400
     ),
     "that leaves others out": lambda: page(after=9, upto=12),
     "out of order": lambda: sign_token(
@@ -335,6 +466,7 @@ STRANGE_PAGES: Final[dict[str, Forged]] = {
             "after": 0,
             "upto": 2,
             "seq": 2,
+            "version": 1,
             "entries": [
                 {"seq": 2, "until": UNTIL, "sid": SESSION},
                 {"seq": 1, "until": UNTIL, "sid": SESSION},

@@ -159,6 +159,20 @@ def test_a_sealer_says_whose_it_is() -> None:
     assert Sealer(GATEWAY, parties().gateway).client_id == GATEWAY
 
 
+def test_an_issuer_makes_no_token_of_a_user_that_ends_with_no_session() -> None:
+    with pytest.raises(ValueError, match="names its session"):
+        Issuer(ISSUER, parties().issuer).access_token(
+            subject=ALICE,
+            audience=GATEWAY,
+            client_id=GATEWAY,
+            scopes=frozenset(),
+            session=None,
+            epoch=3,
+            auth_time=NOW,
+            now=NOW,
+        )
+
+
 def test_a_carnet_is_never_more_than_its_access_token() -> None:
     issuer = Issuer(ISSUER, parties().issuer)
     parent = _parent(exp=NOW + 100)

@@ -4,12 +4,14 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from typing import Any, Final
 
 import httpx
 import pytest
 
 from auth.keyset import TrustRoot
+from messaging.pause import first_of
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 from services.demo.client import Account, ShopClient, next_event
 from services.local.stack import LocalStack
@@ -152,6 +154,48 @@ async def test_keys_that_rotate_under_load_refuse_nothing(
             while len(await shop.orders(user)) < expected[user.name]:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.2)
     assert {user.name: len(await shop.orders(user)) for user in users} == expected
+
+
+SESSIONS: Final = 50
+ROTATIONS: Final = 5
+
+
+@pytest.mark.timeout(300)
+async def test_an_issuer_that_rotates_five_times_in_a_minute_refuses_nothing(
+    stack: LocalStack, shop: ShopClient, sign_up: SignUp
+) -> None:
+    """Fifty sessions order all the while, some of them begun under each of the keys."""
+    users = await asyncio.gather(*(sign_up("user") for _ in range(SESSIONS // 5)))
+    more = [shop.sign_in(user.name, user.password) for user in users for _ in range(4)]
+    sessions = [*users, *await asyncio.gather(*more)]
+    placed: Counter[str] = Counter()
+    ended = asyncio.Event()
+
+    async def order(index: int) -> None:
+        while not ended.is_set():
+            await shop.place(sessions[index], BASKET)
+            placed[sessions[index].name] += 1
+            await first_of(ended, timeout=3)  # the pace of the load
+
+    await carnet(stack, "trust", "rotate", "issuer", "--ahead", str(ROTATIONS))
+    load = [asyncio.create_task(order(index)) for index in range(SESSIONS)]
+    signed = [await signing_key(stack)]
+    try:
+        for _ in range(ROTATIONS):
+            for index, user in enumerate(users):
+                sessions[index] = await shop.sign_in(user.name, user.password)
+            await once_listed_for_long_enough(stack, "keys", "rotate")
+            signed.append(await signing_key(stack))
+    finally:
+        ended.set()
+        await asyncio.gather(*load)
+
+    assert len(set(signed)) == 1 + ROTATIONS
+    async with asyncio.timeout(120):
+        for user in users:
+            while len(await shop.orders(user)) < placed[user.name]:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.2)
+    assert {user.name: len(await shop.orders(user)) for user in users} == placed
 
 
 async def signing_key(stack: LocalStack) -> str:

@@ -33,12 +33,14 @@ from tests.messaging.market import (
 from tests.messaging.raw import WAIT, until
 from tests.messaging.stall import SALES, TABLES, Stall
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 async def test_a_command_has_its_effect_and_its_event(any_stall: Stall) -> None:
     stall = any_stall
     heard = await stall.raw.listen("carnet.events", "market.*")
     await stall.open()
-    message = sell("tea").but(extra=(("traceparent", "00-abc-def-01"),))
+    message = sell("tea").but(extra=(("traceparent", TRACE),))
 
     await stall.send(message)
 
@@ -46,7 +48,7 @@ async def test_a_command_has_its_effect_and_its_event(any_stall: Stall) -> None:
     assert await stall.sales() == ["tea"]
     assert event.type == Sold.route.type
     assert Sold.from_body(event.body) == Sold(what="tea")
-    assert event.headers["traceparent"] == "00-abc-def-01"
+    assert event.headers["traceparent"] == TRACE
     verified = verifier_of("api-gateway", stall.trust).event(
         UnverifiedMessage(event.body, event.headers, event.type),
         Sold.route,
@@ -55,6 +57,33 @@ async def test_a_command_has_its_effect_and_its_event(any_stall: Stall) -> None:
     assert verified.seal.iss == MARKET
     assert verified.seal.sub == ALICE
     assert verified.seal.cause == message.message_id
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [(("traceparent", TRACE), ("tracestate", "x" * 16_500)), (("traceparent", "y" * 16_500),)],
+    ids=["tracestate", "traceparent"],
+)
+async def test_a_trace_of_no_form_keeps_no_event_back(
+    any_stall: Stall, trace: tuple[tuple[str, str], ...]
+) -> None:
+    """No seal covers it, and an event with all of it could never be published."""
+    stall = any_stall
+    heard = await stall.raw.listen("carnet.events", "market.*")
+    await stall.open()
+
+    message = sell("tea").but(extra=trace).envelope
+    await stall.raw.publish(
+        message.route.exchange,
+        message.route.routing_key,
+        message.body,
+        headers=dict(message.headers),
+        type=message.route.type,
+    )
+    await stall.send(sell("salt"))
+
+    events = [await stall.raw.next(heard) for _ in range(2)]
+    assert {Sold.from_body(event.body).what for event in events} == {"tea", "salt"}
 
 
 async def test_a_message_that_comes_twice_has_one_effect(any_stall: Stall) -> None:

@@ -1,16 +1,19 @@
 """The database of a service, on real SQLite files and a real PostgreSQL."""
 
 import asyncio
+import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from messaging.database import Database, open_database
-from messaging.errors import DatabaseUnavailableError, DatabaseUrlError
+from messaging.database import Database, close_to_others, open_database
+from messaging.errors import DatabaseExposedError, DatabaseUnavailableError, DatabaseUrlError
 
 
 @pytest_asyncio.fixture
@@ -172,3 +175,47 @@ async def test_a_missing_postgres_database_says_so(postgres_url: str) -> None:
 
 async def test_a_silent_address_says_so() -> None:
     assert "does not answer" in await _fault("postgresql+asyncpg://a:b@127.0.0.1:1/orders")
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_the_file_of_a_database_is_its_owners_alone(tmp_path: Path) -> None:
+    """Its log and index too, although the process would let others read what it makes."""
+    old_umask = os.umask(0o022)
+    database = open_database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+    try:
+        await _make_counter(database)
+        assert _modes(tmp_path) == dict.fromkeys(("a.db", "a.db-wal", "a.db-shm"), 0o600)
+    finally:
+        await database.close()
+        os.umask(old_umask)
+
+
+async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    sqlite3.connect(path).execute("CREATE TABLE counter (id INT PRIMARY KEY, n INT)")
+    path.chmod(0o664)
+    database = open_database(f"sqlite+aiosqlite:///{path}")
+    try:
+        await database.check()
+    finally:
+        await database.close()
+
+    assert _modes(tmp_path)["a.db"] == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that is somebody else's")
+def test_a_file_that_stays_open_to_others_is_refused() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        path = Path(folder, "a.db")
+        path.touch()
+        path.chmod(0o666)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(DatabaseExposedError):
+                close_to_others(path)
+        finally:
+            os.seteuid(0)

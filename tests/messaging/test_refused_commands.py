@@ -9,6 +9,7 @@ import aio_pika
 import pytest
 
 from auth.errors import Code
+from messaging.consumer_parts import CONCURRENCY
 from messaging.envelope import Envelope
 from tests.messaging.market import STRANGER, WORK, Sell, make_carnet, party, sell
 from tests.messaging.stall import TABLES, Stall
@@ -132,10 +133,11 @@ async def _publish(stall: Stall, envelope: Envelope) -> None:
     )
 
 
-async def _goes_on(stall: Stall) -> None:
+async def _goes_on(stall: Stall, *, after: int = 1) -> None:
+    """The next genuine command is done; `after`: how many were settled before."""
     good = sell("the next one")
     await stall.send(good)
-    await stall.settled(2)
+    await stall.settled(after + 1)
     assert await stall.sales() == ["the next one"]
     assert stall.starts == ["the next one"]
 
@@ -220,6 +222,21 @@ async def test_a_message_kept_dead_has_no_more_than_16_kib_of_headers(standing: 
     assert str(dead.headers["carnet-omitted"]).startswith("carnet-note-")
     assert isinstance(dead, aio_pika.IncomingMessage)
     await _goes_on(standing)
+
+
+async def test_names_of_many_bytes_fit_into_the_room_too(standing: Stall) -> None:
+    """As many as there are handlers at once: each that could not be moved would hold up one."""
+    many_bytes, after_them = "\u0905" * 80, "\U0001f600"
+    notes: dict[str, object] = {f"carnet-{many_bytes}{n}": n for n in range(3)}
+    notes |= {f"carnet-{after_them}{n:03}": "x" * 14 for n in range(520)}
+
+    for _ in range(CONCURRENCY):
+        await standing.raw.publish("carnet.commands", "market.sell", b"", headers=notes)
+
+    for _ in range(CONCURRENCY):
+        dead = await standing.dead_letter()
+        assert str(dead.headers["carnet-omitted"]).startswith("carnet-\u0905")
+    await _goes_on(standing, after=CONCURRENCY)
 
 
 async def test_what_is_refused_goes_to_the_dead_letters_of_its_queue(standing: Stall) -> None:

@@ -54,6 +54,13 @@ def test_a_genuine_token_passes_every_check(state: Path, who: Parties) -> None:
     assert {check["verdict"] for check in json.loads(shown.stdout)["checks"]} == {"passed"}
 
 
+def test_the_operators_folder_says_who_is_trusted(state: Path, who: Parties) -> None:
+    shown = CliRunner().invoke(app, [_token(who).text], env={"CARNET_STATE": str(state)})
+
+    assert shown.exit_code == 0, shown.output
+    assert "revoked" not in shown.stdout  # which no file tells
+
+
 def test_a_refused_token_says_which_check_refused_it(state: Path, who: Parties) -> None:
     shown = _inspect(state, _token(who).with_key(who.stranger).text, "--json")
 

@@ -12,10 +12,12 @@ from auth.errors import KeyFileError, KeySetError
 from auth.keys import SigningKey
 from auth.keyset import KeySet, TrustRoot
 from auth.statement import KeySetDraft
+from auth.trust import FixedTrust
 from services.authority import Authority
 from services.cli.trust import app
 from services.contracts.clients import CLIENTS
 from services.errors import StartError
+from services.identity import RotatingSealer
 from services.keyring import ISSUER, Keyring
 from services.local.trust import make_local_trust
 
@@ -173,6 +175,24 @@ def test_a_key_that_somebody_else_has_is_not_listed_again(ready: Operator, tmp_p
     assert isinstance(ready.fails("register", "invoices", "--key", key), KeySetError)
 
 
+def test_an_event_has_one_client_that_may_record_it(ready: Operator, tmp_path: Path) -> None:
+    """A command may come from several; of two that may record an event, neither is believed."""
+    ready.does("register", "order-service")
+    key = public_jwk(tmp_path)
+
+    error = ready.fails("register", "ledger", "--publishes", "orders.placed.v1", "--key", key)
+
+    assert str(error) == (
+        "key_set: orders.placed.v1 is an event, which one client alone records; "
+        "order-service does already"
+    )
+    ready.does("register", "api-gateway")
+    ready.does("register", "ledger", "--publishes", "orders.place.v1", "--key", key)
+    ready.does("withdraw", "order-service")
+    key = public_jwk(tmp_path, "other")
+    ready.does("register", "history", "--publishes", "orders.placed.v1", "--key", key)
+
+
 def test_a_private_key_is_refused_where_a_public_one_is_wanted(
     ready: Operator, tmp_path: Path
 ) -> None:
@@ -199,6 +219,26 @@ def test_the_issuer_rotates_to_the_key_that_was_listed_before(ready: Operator) -
     assert key_set.issuer_keys[first].state == "retired"
     assert not key_set.issuer_keys[first].signed_in_time(int(time.time()) + 1)
     assert states(ready.does("rotate", "issuer"), ISSUER) == ["retired", "active", "next"]
+
+
+def test_the_issuer_gets_a_stock_of_next_keys(ready: Operator) -> None:
+    """As many as are wanted, with those that are listed already; nothing is promoted."""
+    key_set = ready.does("rotate", "issuer", "--ahead", "3")
+
+    assert states(key_set, ISSUER) == ["active", "next", "next", "next"]
+    kept = {key.kid for key in Keyring(ready.state / "keys", None).issuer()}
+    assert set(key_set.issuer_keys) == kept
+    assert states(ready.does("rotate", "issuer", "--ahead", "2"), ISSUER) == states(key_set, ISSUER)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("api-gateway", "--ahead", "2"), ("issuer", "--ahead", "2", "--key", "k.jwk")]
+)
+def test_a_stock_is_for_the_issuer_whose_keys_are_made_here(
+    ready: Operator, arguments: tuple[str, ...]
+) -> None:
+    assert ready.run("rotate", *arguments).exit_code == 2
+    assert ready.key_set().version == 1
 
 
 def test_the_old_key_may_sign_on_within_the_grace(ready: Operator) -> None:
@@ -245,6 +285,78 @@ def test_a_withdrawn_key_is_listed_no_more(ready: Operator) -> None:
     first, second = ready.key_set().issuer_keys
 
     assert list(ready.does("withdraw", "issuer", "--kid", first).issuer_keys) == [second]
+
+
+def test_a_withdrawn_client_comes_back_with_new_keys(ready: Operator) -> None:
+    before = ready.does("register", "api-gateway").clients["api-gateway"]
+    home = ready.state / "keys/api-gateway"
+
+    ready.does("withdraw", "api-gateway")
+    assert list(home.glob("*.pem")) == []
+    after = ready.does("register", "api-gateway").clients["api-gateway"]
+
+    assert before.keys.keys().isdisjoint(after.keys)
+    assert before.enc is not None
+    assert after.enc is not None
+    assert before.enc.kid != after.enc.kid
+    assert len(list(home.glob("*.withdrawn"))) == 2
+
+
+def test_who_has_lost_its_only_key_gets_another_in_two_steps(ready: Operator) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    ready.does("withdraw", "api-gateway", "--kid", old)
+
+    ready.does("rotate", "api-gateway")
+    ready.does("rotate", "api-gateway")
+
+    assert states(ready.key_set(), "api-gateway") == ["active"]
+    [new] = ready.key_set().clients["api-gateway"].keys
+    assert SigningKey.load(ready.state / "keys/api-gateway/seal.pem").kid == new
+
+
+def test_a_service_starts_with_another_key_file_where_its_first_was_set_aside(
+    ready: Operator,
+) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    home = ready.state / "keys/api-gateway"
+    jwk = ready.state / "next.jwk"
+    jwk.write_text(CliRunner().invoke(app, ["key", str(home / "seal.2.pem")]).output)
+    ready.does("rotate", "api-gateway", "--key", jwk)
+    ready.does("rotate", "api-gateway")
+    ready.does("withdraw", "api-gateway", "--kid", old)
+
+    sealer = RotatingSealer("api-gateway", home, None)
+    sealer.follow(FixedTrust(ready.key_set()))
+
+    assert sealer.signing_key().kid == SigningKey.load(home / "seal.2.pem").kid
+
+
+def test_a_withdrawn_key_is_set_aside_and_no_other(ready: Operator) -> None:
+    [old] = ready.does("register", "api-gateway").clients["api-gateway"].keys
+    ready.does("rotate", "api-gateway")
+    ready.does("rotate", "api-gateway")
+
+    ready.does("withdraw", "api-gateway", "--kid", old)
+    home = ready.state / "keys/api-gateway"
+    assert sorted(path.name for path in home.glob("*.pem")) == ["enc.pem", "seal.pem"]
+    [aside] = home.glob("*.withdrawn")
+    assert SigningKey.load(aside).kid == old
+
+    first, _ = ready.key_set().issuer_keys
+    ready.does("withdraw", "issuer", "--kid", first)
+    assert not (ready.state / f"keys/user-service/issuer/{first}.pem").exists()
+
+
+def test_a_local_trust_does_not_list_a_withdrawn_key_again(tmp_path: Path) -> None:
+    make_local_trust(tmp_path)
+    operator = Operator(tmp_path)
+    [old] = operator.key_set().clients["order-service"].keys
+
+    operator.does("withdraw", "order-service", "--kid", old)
+    make_local_trust(tmp_path)
+
+    assert old not in operator.key_set().clients["order-service"].keys
+    assert "active" in states(operator.key_set(), "order-service")
 
 
 def test_the_issuer_keeps_one_key_at_least(ready: Operator) -> None:

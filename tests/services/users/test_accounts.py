@@ -1,6 +1,7 @@
 """Accounts: registering, the password check, and what ends an account's access."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -101,6 +102,27 @@ async def test_the_hash_is_computed_whoever_is_named(users: Users, name: str) ->
     assert await users.handlers.accounts.authenticate(name, "wrong password") is None
 
     assert passwords.verified == 1
+
+
+async def test_a_flood_of_sign_ins_is_told_to_come_back_and_holds_nobody_else_up(
+    users: Users,
+) -> None:
+    tokens = await users.sign_in()
+    assert tokens.refresh_token is not None
+    users.handlers.accounts._passwords = Passwords(1, most=5)
+    attempt = SignIn(name="nobody", password="wrong password")
+
+    flood = [asyncio.create_task(users.handlers.sign_in(attempt, users.gateway)) for _ in range(50)]
+    refreshed = await users.handlers.refresh(
+        Refresh(refresh_token=tokens.refresh_token), users.gateway
+    )
+
+    assert refreshed.access_token
+    assert not all(task.done() for task in flood)
+    refusals = await asyncio.gather(*flood, return_exceptions=True)
+    codes = Counter(refusal.code for refusal in refusals if isinstance(refusal, Refused))
+    assert codes == {"unavailable": 45, "invalid_credentials": 5}
+    assert (await users.sign_in()).access_token
 
 
 async def test_a_disabled_account_cannot_sign_in_and_the_answer_does_not_say_so(

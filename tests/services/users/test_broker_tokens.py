@@ -257,3 +257,35 @@ async def test_the_broker_has_no_name_that_a_service_has(users: Users, resource:
     """Its plugin tells our tokens apart by `aud` alone."""
     with pytest.raises(StartError, match="CARNET_BROKER_RESOURCE"):
         tokens_of(users, resource=resource)
+
+
+@pytest.mark.parametrize(
+    "names", [{"vhost": "/" * 50}, {"vhost": "a" * 255}, {"resource": "b" * 255}]
+)
+async def test_names_that_make_a_token_too_long_for_the_broker_keep_it_from_starting(
+    users: Users, names: dict[str, str]
+) -> None:
+    with pytest.raises(StartError) as refusal:
+        tokens_of(users, **names)
+
+    assert "CARNET_AMQP_URL" in str(refusal.value)
+    assert "2048" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+async def test_with_the_longest_names_that_fit_every_client_gets_its_token(users: Users) -> None:
+    longest = 0
+    for length in range(1, 256):
+        try:
+            tokens = tokens_of(users, vhost="a" * length)
+        except StartError:
+            break
+        longest = length
+
+    tokens = tokens_of(users, vhost="a" * longest)
+
+    assert longest >= 32
+    await tokens.own()
+    for client in (GATEWAY, ORDER_SERVICE):
+        granted = await tokens.give(assertion(users, client), origin=None)
+        assert len(granted.token) < 4096 - 256  # what else RabbitMQ 3.10 reads of a login

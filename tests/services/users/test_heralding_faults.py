@@ -1,9 +1,11 @@
 """The trust feed when the broker or the database is away: it waits, and then tells all."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aio_pika
 import pytest
@@ -146,6 +148,19 @@ async def test_what_is_committed_before_the_end_is_still_told(scene: Herald) -> 
 
     await scene.hears_of("s" * 36)
     assert not scene.heralding.leads
+
+
+async def test_the_lock_of_a_leader_is_its_owners_alone(tmp_path: Path) -> None:
+    """Whoever could open the file could hold it, and nobody would lead."""
+    lock = tmp_path / "users.db.leader"
+    lock.touch()
+    lock.chmod(0o644)
+    leads = leadership(open_database(f"sqlite+aiosqlite:///{tmp_path / 'users.db'}"))
+
+    assert await leads.hold()
+
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    await leads.release()
 
 
 async def test_a_leader_that_lost_its_lock_takes_it_again_and_tells_what_came_between(

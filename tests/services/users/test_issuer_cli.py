@@ -26,7 +26,7 @@ from services.users.acts import Asker
 from services.users.assembly import Register, open_register
 from services.users.audit import What
 from services.users.passwords import Passwords
-from services.users.store import IssuerKey, Revoked, Session
+from services.users.store import Feed, IssuerKey, Revoked, Session
 from tests.services.users.realm import PASSWORD
 from tests.services.users.running import sqlite_url
 
@@ -172,7 +172,23 @@ def test_what_is_not_there_is_not_revoked(
     assert stack.revocations() == []
 
 
-@pytest.mark.parametrize("arguments", [(), ("--session", "x", "--user", "ada")])
+def test_a_restored_database_counts_its_revocations_under_another_id(stack: Stack) -> None:
+    async def feed(database: Database) -> str:
+        async with database.session() as work:
+            return (await work.scalars(select(Feed.id))).one()
+
+    stack.does("accounts", "add", "ada")
+    before = stack.on(feed)
+
+    assert "counted anew" in stack.does("revoke", "--restored")
+
+    assert stack.on(feed) != before
+    assert '"renew_feed"' in stack.does("audit", "export")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--session", "x", "--user", "ada"), ("--user", "ada", "--restored")]
+)
 def test_one_thing_is_revoked_at_a_time(stack: Stack, arguments: tuple[str, ...]) -> None:
     assert stack.run("revoke", *arguments).exit_code == 2
 

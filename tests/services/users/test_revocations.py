@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from auth.errors import RevokedTokenError
+from auth.errors import RevokedTokenError, UntrustedTokenError
 from auth.feed import Feed
 from auth.jws import parse_claims
 from auth.statements import MAX_PAGE, Revocation, SnapshotClaims
@@ -20,6 +20,7 @@ from messaging.rpc import Refused
 from services.contracts.users import GetRevocations, Refresh, RevokeToken, SignOut
 from services.users.revocations import REACH, Revocations
 from services.users.sessions import Ended
+from services.users.statements import Statements
 from services.users.store import MIGRATIONS, Revoked
 from services.users.store import Feed as FeedRow
 from tests.services.users.realm import Users, everywhere
@@ -252,3 +253,34 @@ async def test_every_database_has_a_feed_of_its_own(users: Users, tmp_path: Path
         await database.close()
 
     assert feed != await users.parts.revocations.feed()
+
+
+async def test_a_restored_database_is_followed_once_its_feed_has_another_id(users: Users) -> None:
+    """Its numbers were heard before: they are taken anew, and nothing heard is forgotten."""
+
+    async def heartbeat(seq: int) -> str:
+        handlers = users.handlers
+        running = Statements(
+            handlers.keys, handlers.trust, users.parts.revocations, clock=users.clock
+        )
+        return await running.heartbeat(seq)
+
+    await fill(users, 5)
+    held = await party(users)
+    held.hear(await heartbeat(5), now=users.clock(), ticks=0)
+    async with users.database.transaction() as work:
+        await work.execute(delete(Revoked).where(Revoked.seq > 2))
+        await work.execute(update(FeedRow).values(seq=2))
+    users.clock.now += 2
+
+    with pytest.raises(UntrustedTokenError):
+        held.hear(await heartbeat(2), now=users.clock(), ticks=2)
+    async with users.database.transaction() as work:
+        await users.parts.revocations.renew_feed(work)
+    held.hear(await heartbeat(2), now=users.clock(), ticks=2)
+    held.take_snapshot(await snapshot(users), now=users.clock(), ticks=2)
+
+    held.require_fresh(users.clock(), 2)
+    assert held.applied == 2
+    with pytest.raises(RevokedTokenError):
+        held.revocations.check(session=f"{5:036}", subject="x", epoch=1)
