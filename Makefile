@@ -64,9 +64,18 @@ format: $(VENV)/.dev ## Write the code as ruff would
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure what trust costs: revocations in memory, and from sign-out to effect
+bench: $(VENV)/.dev ## Measure revocations, RPC, a short soak, the return from an outage
 	@$(BIN)/python -m benchmarks.live_revocations
 	@$(BIN)/python -m benchmarks.revocation_latency
+	@$(BIN)/python -m benchmarks.rpc
+	@$(BIN)/python -m benchmarks.soak 5000
+	@$(BIN)/python -m benchmarks.outage
+	CARNET_RECONNECT_MESSAGES=10000 $(BIN)/pytest -q tests/messaging/test_outages.py
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing may grow
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m benchmarks.soak
 
 .PHONY: secrets
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
@@ -77,6 +77,9 @@ class Delivery:
     redelivered: bool
     tag: int
     registration: Registration
+    life: float | None = None
+    """Seconds that its publisher gave it in the queue (`expiration`); None for ever."""
+    arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
     @classmethod
     def of(cls, message: DeliveredMessage, registration: Registration) -> Self:
@@ -91,6 +94,7 @@ class Delivery:
             redelivered=bool(message.redelivered),
             tag=message.delivery_tag or 0,
             registration=registration,
+            life=_seconds(properties.expiration),
         )
 
     @property
@@ -102,6 +106,11 @@ class Delivery:
     def returned(self) -> bool:
         """Whether it comes out of a retry queue. A hint: anyone can forge the header."""
         return "x-death" in self.headers
+
+    @property
+    def waited(self) -> float:
+        """Seconds since it arrived here."""
+        return asyncio.get_running_loop().time() - self.arrived_at
 
     def unverified(self) -> UnverifiedMessage:
         """The part that the verifier judges.
@@ -134,3 +143,8 @@ class Delivery:
             # The broker delivers it again; what was done is remembered in the inbox.
             self.registration.lost.set()
             log.info("settlement_lost", tag=self.tag, detail=str(error))
+
+
+def _seconds(expiration: str | None) -> float | None:
+    """AMQP's `expiration`: milliseconds, as text; the broker lets nothing else pass."""
+    return int(expiration) / 1000 if expiration and expiration.isdecimal() else None

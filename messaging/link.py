@@ -40,7 +40,7 @@ ATTEMPT: Final = 10.0
 DISCARD: Final = 3.0
 """Seconds to close a connection in."""
 
-LONGEST_WAIT: Final = 3.0
+LONGEST_WAIT: Final = 2.0
 """Seconds between two attempts at most: full jitter makes it half of that on average, and a
 broker that is up again is in use again within 5 s."""
 

@@ -17,8 +17,14 @@ from auth.seal import SealClaims
 from messaging.contract import Request
 from messaging.delivery import Delivery
 from messaging.envelope import JOSE, JSON, Envelope, sealed_headers
-from messaging.errors import BrokerUnavailableError, DatabaseUnavailableError, PublishError
+from messaging.errors import (
+    BrokerUnavailableError,
+    DatabaseUnavailableError,
+    PublishError,
+    UnroutableError,
+)
 from messaging.registry import Registry
+from messaging.rpc.absent import Absent
 from messaging.rpc.bodies import Cipher, Reply, refused_reply, reply_route
 from messaging.rpc.caller import Caller
 from messaging.rpc.errors import INTERNAL_ERROR, UNAVAILABLE, NoRecipientKeyError, Refused
@@ -65,6 +71,7 @@ class Answering:
         self._parts = parts
         self._cipher = Cipher(parts.trust, parts.decryption)
         self._used = SingleUse()
+        self._absent = Absent()
         self._counts = counts
 
     async def answer(self, delivery: Delivery) -> None:
@@ -82,6 +89,9 @@ class Answering:
         reply = await self._answer(asked)
         try:
             await self._send(reply, asked)
+        except UnroutableError:
+            self._absent.note(asked.delivery.reply_to or "")
+            self._drop("caller_gone", delivery)
         except (BrokerUnavailableError, PublishError, NoRecipientKeyError) as error:
             self._drop(error.code, delivery)
 
@@ -102,12 +112,15 @@ class Answering:
 
     def _unanswerable(self, asked: _Asked) -> str | None:
         """Why a genuine request is not even started on, if so."""
-        seal, now = asked.seal, self._parts.clock()
+        seal, now, delivery = asked.seal, self._parts.clock(), asked.delivery
         until = seal.exp + LEEWAY
-        if until < now:
+        # The leeway is for clocks that differ. How long it has waited here we know exactly.
+        if until < now or delivery.waited >= _life(asked):
             return "late"
-        if not (asked.delivery.reply_to or "").startswith(f"carnet.{seal.iss}."):
+        if not (delivery.reply_to or "").startswith(f"carnet.{seal.iss}."):
             return "foreign_reply_to"  # nobody aims a reply at another client's queue
+        if delivery.reply_to in self._absent:
+            return "caller_gone"
         if not self._used.use(seal.iss, seal.jti, until=until, now=now):
             return "replayed"
         return None
@@ -175,3 +188,9 @@ class Answering:
     def _drop(self, why: str, delivery: Delivery) -> None:
         self._counts[f"dropped:{why}"] += 1
         log.warning("request_dropped", why=why, type=f"{delivery.type!r:.100}")
+
+
+def _life(asked: _Asked) -> float:
+    """Seconds that the request counts at most: it is sealed in whole ones."""
+    sealed = max(SHORTEST, asked.seal.exp - asked.seal.iat)
+    return sealed if asked.delivery.life is None else min(asked.delivery.life, sealed)

@@ -22,7 +22,7 @@ from messaging.broker import Broker
 from messaging.contract import Request
 from messaging.delivery import Delivery
 from messaging.envelope import JOSE, JSON, Envelope, sealed_headers
-from messaging.errors import BrokerUnavailableError
+from messaging.errors import BrokerUnavailableError, LateError
 from messaging.publisher import Publisher
 from messaging.rpc.bodies import Cipher, read_reply, reply_route
 from messaging.rpc.errors import RpcTimeoutError
@@ -163,7 +163,7 @@ class RpcClient:
             await self._publisher.publish(envelope, deadline=left)
             async with asyncio.timeout_at(end):
                 body = await call.body
-        except TimeoutError as error:
+        except (TimeoutError, LateError) as error:
             raise RpcTimeoutError(
                 f"{responder} did not answer {request.route.type} within {deadline:g} s"
             ) from error

@@ -11,8 +11,10 @@ from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.publisher import Publisher
 
-PREFETCH: Final = 100
-CONCURRENCY: Final = 16
+PREFETCH: Final = 16
+"""Few: of what waits in the queue, the broker drops in time what nobody wants any more."""
+
+CONCURRENCY: Final = 100
 DRAIN: Final = 20.0
 
 

@@ -5,9 +5,11 @@
     @service.answers(GetOrder, requires("orders:read"))
     async def get_order(request: GetOrder, caller: Caller) -> OrderView: ...
 
-A handler returns the contract's reply or raises `Refused`; a `RefusalError` counts as one too.
-When the database or the trust is away, the caller is told `unavailable`. What is unforeseen is
-logged here, and the caller learns no more than that.
+A handler returns the contract's reply or raises `Refused`; a `RefusalError` counts as one too. It
+is not started for a caller that is gone: the request's time has passed, in the queue or here, or
+the broker has said that the caller's reply queue is no more. When the database or the trust is
+away, the caller is told `unavailable`. What is unforeseen is logged here, and the caller learns no
+more than that.
 """
 
 import asyncio

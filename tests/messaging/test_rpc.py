@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -50,9 +51,10 @@ from tests.messaging.market import (
     verifier_of,
 )
 from tests.messaging.raw import WAIT, Raw, until
-from tests.messaging.wire import Wire
+from tests.messaging.wire import Wire, wire_to
 
-DEADLINE = 5.0
+DEADLINE = 20.0
+SHORT = 8.0
 READ_SCOPE = "market:read"
 Handler = Callable[[AskPrice, Caller], Awaitable[Price]]
 
@@ -86,10 +88,12 @@ class Counter:
         )
 
 
-@pytest_asyncio.fixture
-async def counter(link: Broker, publisher: Publisher) -> AsyncIterator[Counter]:
-    trust = make_trust()
-    gateway, market = party(GATEWAY), party(MARKET)
+@asynccontextmanager
+async def gateway_client(
+    link: Broker, publisher: Publisher, trust: SwitchableTrust
+) -> AsyncIterator[RpcClient]:
+    """A client of the gateway's, with a reply queue of its own."""
+    gateway = party(GATEWAY)
     client = RpcClient(
         link,
         publisher,
@@ -99,29 +103,47 @@ async def counter(link: Broker, publisher: Publisher) -> AsyncIterator[Counter]:
         decryption=gateway.decryption,
         clock=time.time,
     )
-    server = RpcServer(QUESTIONS)
-    counter = Counter(client, server, trust)
-    server.answers(AskPrice, requires(READ_SCOPE))(counter.price)
-    server.answers(AskSecretPrice, public())(counter.secret_price)
-    parts = RpcParts(
-        broker=link,
-        publisher=Publisher(link, client_id=MARKET),
-        sealer=market.sealer,
-        verifier=verifier_of(MARKET, trust),
-        trust=trust,
-        decryption=market.decryption,
-        clock=time.time,
-        concurrency=50,
-        drain=0.5,
-    )
-    shutdown = asyncio.Event()
-    serving = asyncio.create_task(server.run(parts, shutdown))
     await client.start(WAIT)
-    await until(lambda: server.ready)
-    yield counter
+    yield client
     await client.close()
-    shutdown.set()
-    await serving
+
+
+@asynccontextmanager
+async def open_counter(
+    link: Broker, publisher: Publisher, *, concurrency: int = 50, server_link: Broker | None = None
+) -> AsyncIterator[Counter]:
+    """`server_link`: of the market, where it has another connection than the gateway."""
+    trust = make_trust()
+    market = party(MARKET)
+    server = RpcServer(QUESTIONS)
+    serving_link = server_link or link
+    async with gateway_client(link, publisher, trust) as client:
+        counter = Counter(client, server, trust)
+        server.answers(AskPrice, requires(READ_SCOPE))(counter.price)
+        server.answers(AskSecretPrice, public())(counter.secret_price)
+        parts = RpcParts(
+            broker=serving_link,
+            publisher=Publisher(serving_link, client_id=MARKET),
+            sealer=market.sealer,
+            verifier=verifier_of(MARKET, trust),
+            trust=trust,
+            decryption=market.decryption,
+            clock=time.time,
+            concurrency=concurrency,
+            drain=0.5,
+        )
+        shutdown = asyncio.Event()
+        serving = asyncio.create_task(server.run(parts, shutdown))
+        await until(lambda: server.ready)
+        yield counter
+        shutdown.set()
+        await serving
+
+
+@pytest_asyncio.fixture
+async def counter(link: Broker, publisher: Publisher) -> AsyncIterator[Counter]:
+    async with open_counter(link, publisher) as counter:
+        yield counter
 
 
 async def test_a_question_is_answered_on_behalf_of_its_user(counter: Counter) -> None:
@@ -565,6 +587,120 @@ async def test_a_question_while_trust_is_away_is_not_answered(counter: Counter) 
         await counter.ask(deadline=0.5)
 
     assert counter.callers == []
+
+
+# Callers and servers that are gone
+
+
+async def test_a_request_that_waited_here_for_its_whole_time_is_not_started_on(
+    link: Broker, publisher: Publisher
+) -> None:
+    """The server has one hand; while that is busy, four more requests wait beside it."""
+    busy, released = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: AskPrice, __: Caller) -> Price:
+        busy.set()
+        await released.wait()
+        return Price(price=Decimal(1))
+
+    async with open_counter(link, publisher, concurrency=1) as counter:
+        counter.answer = wait
+        first = asyncio.create_task(counter.ask())
+        await busy.wait()
+        waiting = await asyncio.gather(
+            *(counter.ask(deadline=0.5) for _ in range(4)), return_exceptions=True
+        )
+        assert [type(result) for result in waiting] == [RpcTimeoutError] * 4
+
+        released.set()
+
+        assert await first == Price(price=Decimal(1))
+        assert await counter.ask() == Price(price=Decimal(1))
+        assert len(counter.callers) == 2
+        assert set(counter.server.counts) <= {"answered", "dropped:late"}
+
+
+async def test_no_more_requests_of_a_caller_that_is_gone_are_started_on(
+    link: Broker, publisher: Publisher, amqp_url: str
+) -> None:
+    """Its process has ended, and its reply queue with it: the first reply shows that."""
+    busy, released = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: AskPrice, __: Caller) -> Price:
+        busy.set()
+        await released.wait()
+        return Price(price=Decimal(1))
+
+    async with open_counter(link, publisher, concurrency=1) as counter:
+        counter.answer = wait
+        other = await Broker(amqp_url, name="soon gone").start(WAIT)
+        asking = Publisher(other, client_id=GATEWAY)
+        async with gateway_client(other, asking, counter.trust) as client:
+            calls = [
+                asyncio.create_task(
+                    client.call(
+                        AskPrice(what="tea"),
+                        responder=MARKET,
+                        deadline=60,
+                        carnet=make_carnet(scope=READ_SCOPE),
+                    )
+                )
+                for _ in range(6)
+            ]
+            await busy.wait()
+            await until(lambda: _waiting(counter) == 5)
+            await other.close(WAIT)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [BrokerUnavailableError] * 6
+
+        released.set()
+
+        await until(lambda: counter.server.counts["dropped:caller_gone"] == 6)
+        assert len(counter.callers) == 1
+        assert await counter.ask() == Price(price=Decimal(1))
+
+
+def _waiting(counter: Counter) -> int:
+    """Requests that were handed over and are not begun."""
+    subscription = counter.server._subscription
+    registration = subscription.registration if subscription else None
+    return len(registration.unsettled) if registration else 0
+
+
+async def test_calls_whose_server_dies_end_at_their_deadline(
+    link: Broker, publisher: Publisher, amqp_url: str
+) -> None:
+    """Not before it, since a reply might come; and soon after. `benchmarks.rpc` has the figure."""
+    begun = 0
+    all_begun = asyncio.Event()
+
+    async def wait(_: AskPrice, __: Caller) -> Price:
+        nonlocal begun
+        begun += 1
+        if begun == 30:
+            all_begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def ask(counter: Counter) -> float:
+        end = asyncio.get_running_loop().time() + SHORT
+        with pytest.raises(RpcTimeoutError):
+            await counter.ask(deadline=SHORT)
+        return asyncio.get_running_loop().time() - end
+
+    async with wire_to(amqp_url) as wire:
+        server_link = await Broker(wire.url, name="server").start(WAIT)
+        async with open_counter(link, publisher, server_link=server_link) as counter:
+            counter.answer = wait
+            calls = [asyncio.create_task(ask(counter)) for _ in range(30)]
+            await asyncio.wait_for(all_begun.wait(), WAIT)
+            wire.dead = True
+            wire.cut()
+
+            late = await asyncio.gather(*calls)
+
+        assert all(-0.01 < each < 5 for each in late)
+        await server_link.close(WAIT)
 
 
 # Registration
