@@ -167,7 +167,7 @@ class CutOffError(UnconfirmedError):
 
 
 class TransientError(MessagingError):
-    """Raised by a handler: another try, later, may succeed. Counted; see `messaging.retry`."""
+    """Raised by a handler: another try, later, may succeed. Counted; see `messaging.retries`."""
 
     code = "transient"
 

@@ -49,6 +49,25 @@ async def test_at_shutdown_what_runs_is_finished_and_the_rest_given_back_in_orde
     assert rest == [message.envelope.body for message in messages[1:]]
 
 
+async def test_at_shutdown_what_waits_its_turn_is_given_back_unstarted(stall: Stall) -> None:
+    gate = Gate()
+    stall.before = gate
+    messages = [sell().but(command=Sell(what=str(n), lot="7")) for n in range(5)]
+    await stall.send(*messages)
+    await stall.open(concurrency=4)
+    await gate.until_entered()
+    await until(lambda: stall.waiting() == 5)
+
+    stall.shutdown.set()
+    gate.opened.set()
+    await stall.close()
+
+    assert stall.starts == ["0"]
+    assert await stall.sales() == ["0"]
+    rest = [(await stall.raw.next(WORK.name)).body for _ in range(4)]
+    assert rest == [message.envelope.body for message in messages[1:]]
+
+
 async def test_a_handler_that_outlives_the_drain_is_undone_and_its_message_given_back(
     stall: Stall,
 ) -> None:
