@@ -30,8 +30,10 @@ from typing import Final, TypeVar
 
 import structlog
 
+from auth.message import UnverifiedMessage, VerifiedMessage
 from auth.policy import Expiry, Policy, at_processing
 from auth.principal import Principal
+from auth.verifier import Verifier
 from messaging.consumer_parts import ConsumerParts
 from messaging.contract import Command
 from messaging.delivery import Delivery
@@ -102,6 +104,19 @@ class CommandConsumer:
             return handler
 
         return register
+
+    def judge(
+        self, message: UnverifiedMessage, verifier: Verifier, *, now: float
+    ) -> VerifiedMessage:
+        """What a verifier says of a message, by the rules that its handler was registered under.
+
+        Raises:
+            RefusalError, TrustUnavailableError: as `Verifier.command`; `unknown_type`.
+        """
+        handler = self._handlers.choose(message.type)
+        return verifier.command(
+            message, handler.contract.route, handler.policy, handler.expiry, now=now
+        )
 
     async def run(self, parts: ConsumerParts, shutdown: asyncio.Event) -> None:
         """Consume until `shutdown`, then finish what runs, give back the rest, and return.

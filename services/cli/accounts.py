@@ -45,7 +45,7 @@ def add(
     A password is never taken from the command line, where others could read it.
     """
     _check_roles(role)
-    password = _read_password(password_file)
+    password = read_password(password_file, twice=True)
     _check(name, password)
     account = _run(lambda accounts: accounts.add(Asker.operator(), name, password, role))
     say(f"added {account.name} ({', '.join(account.roles)}), subject {account.sub}")
@@ -72,7 +72,7 @@ def list_accounts(
 @app.command()
 def password(name: Name, *, password_file: PasswordFile = None) -> None:
     """Change a password, which ends all of the account's sessions and voids its tokens."""
-    new = _read_password(password_file)
+    new = read_password(password_file, twice=True)
     _check(name, new)
     _run(lambda accounts: accounts.change_password(Asker.operator(), name, new))
     say(f"changed the password of {name}; all sessions are ended")
@@ -109,8 +109,14 @@ def _run(work: Callable[[Accounts], Awaitable[T]]) -> T:
     return on_register(lambda register: work(register.accounts))
 
 
-def _read_password(file: typer.FileText | None) -> str:
-    """The password, asked for twice at a terminal; a file's trailing line break is not of it."""
+def read_password(file: typer.FileText | None, *, twice: bool) -> str:
+    """The password, asked for at a terminal; a file's trailing line break is not of it.
+
+    twice: whether it is a new one, and a slip would lock its owner out.
+
+    Raises:
+        StartError: it is not UTF-8.
+    """
     try:
         if file is not None:
             return file.read().rstrip("\r\n")
@@ -118,7 +124,7 @@ def _read_password(file: typer.FileText | None) -> str:
             return sys.stdin.readline().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise StartError("the password is not UTF-8") from error
-    answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=twice, err=True)
     return answer
 
 

@@ -8,6 +8,7 @@ from services.cli import (
     accounts,
     audit,
     broker_keys,
+    dead_letters,
     demo,
     doctor,
     keys,
@@ -42,6 +43,7 @@ app.add_typer(trust.app, name="trust")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:

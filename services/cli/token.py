@@ -46,6 +46,10 @@ _MEANINGS: Final = {
     "rk": "routing key",
     "ty": "type of the message",
     "cause": "id of the message that caused it",
+    "what": "what becomes of the message",
+    "seal": "hash of the seal of the one message that it is about",
+    "lift": "what does not count",
+    "by": "operator who asked",
     "rt": "where the reply goes",
     "re": "id of the request that it answers",
     "version": "version of the statement",
@@ -152,7 +156,7 @@ def _print_tables(
 ) -> None:
     console = Console()
     signed = f", signed with {header['alg']}, key {header['kid']}"
-    console.print(_plain(header["typ"]).append_text(_plain(signed)))
+    console.print(plain(header["typ"]).append_text(plain(signed)))
     console.print(claims_table(claims, now=now))
     console.print(checks_table(results))
 
@@ -166,7 +170,7 @@ def claims_table(claims: dict[str, Any], *, now: float) -> Table:
         shown = value if isinstance(value, str) else json.dumps(value)
         if name in _TIMES and isinstance(value, int):
             shown = _time(value, now=now)
-        table.add_row(_plain(name), _plain(shown), _MEANINGS.get(name, ""))
+        table.add_row(plain(name), plain(shown), _MEANINGS.get(name, ""))
     return table
 
 
@@ -178,7 +182,7 @@ def _time(value: int, *, now: float) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S} UTC ({value - now:+.0f} s)"
 
 
-def _plain(unverified_text: str) -> Text:
+def plain(unverified_text: str) -> Text:
     """The text as it is: no markup is read in it, and nothing in it steers the terminal."""
     return Text(
         "".join(
@@ -195,6 +199,6 @@ def checks_table(results: list[CheckResult]) -> Table:
     table = Table("", "check", "verdict", box=SIMPLE)
     for result in results:
         table.add_row(
-            _MARKS[result.verdict], result.check.question, _plain(result.detail or result.verdict)
+            _MARKS[result.verdict], result.check.question, plain(result.detail or result.verdict)
         )
     return table

@@ -116,7 +116,7 @@ class Handlers:
 
     async def sign_out(self, request: SignOut, caller: Caller) -> SignedOut:
         async with self.acts.of(Asker.of(caller), What.SIGN_OUT) as act:
-            access = self.presented.access_token(request.access_token, caller.client)
+            access = self.presented.signed_in(request.access_token, caller.client)
             act.entry.who = access.sub
             if access.sid is None:
                 raise Refused("invalid_grant", "this access token belongs to no session")

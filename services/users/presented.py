@@ -45,7 +45,7 @@ class Presented:
             Refused, TrustUnavailableError: as `access_token`.
         """
         access = self._verified(unverified_token)
-        if access.sid is None or client_id not in {access.aud, access.client_id}:
+        if client_id not in {access.aud, access.client_id}:
             raise Refused("invalid_grant", "this access token is not for this client")
         return access
 

@@ -1,0 +1,361 @@
+"""`carnet dead-letters`: what was refused and why; released, discarded or taken out."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+
+import typer
+from pydantic import SecretStr
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from auth.release import LIFTS, Lift
+from messaging.deadletters import Held, Reading
+from messaging.errors import MessagingError
+from messaging.letters import Letter
+from messaging.rpc import RpcRefusedError
+from services.cli import bulk
+from services.cli.accounts import read_password
+from services.cli.desk import Desk, Operator, connected, open_desk, read_desk_settings
+from services.cli.issuer import say
+from services.cli.letters import (
+    Filter,
+    Fold,
+    details_of,
+    export_line,
+    id_of,
+    table_of,
+)
+from services.cli.token import claims_table, plain
+from services.cli.verdicts import Judge, Step, place_of
+from services.contracts.topology import ORDERS_COMMANDS
+from services.errors import StartError
+from services.runtime import KNOWN_ERRORS
+
+app: Final = typer.Typer(
+    help="What was refused, and why: look at it, release it, discard it, take it out.",
+    no_args_is_help=True,
+)
+
+T = TypeVar("T")
+
+MAX_SHOWN: Final = 2000
+"""Characters of a body that are shown; --json has all of it."""
+
+_MARKS: Final = {
+    "passed": "[green]✓[/]",
+    "refused": "[red]✗[/]",
+    "not reached": "[dim]·[/]",
+    "not judged": "[yellow]?[/]",
+}
+
+PUBLISH: Final = 10.0
+"""Seconds for the broker to confirm a released message."""
+
+Queue: TypeAlias = Annotated[str, typer.Option("--queue", help="Work queue whose dead letters.")]
+Ids: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="[MESSAGE]...", help="Ids, as list shows them.")
+]
+Reasons: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--reason", help="Code of the refusal; repeatable.")
+]
+Services: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--service", help="Client that sealed it; repeatable.")
+]
+Users: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--user", help="Subject that it is for; repeatable.")
+]
+Since: TypeAlias = Annotated[
+    datetime | None, typer.Option(help="Set aside from this time on, UTC.")
+]
+Until: TypeAlias = Annotated[datetime | None, typer.Option(help="Set aside before this, UTC.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OperatorName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="CARNET_OPERATOR", help="Your account, which has the scope dead-letters:release."
+    ),
+]
+PasswordFile: TypeAlias = Annotated[
+    typer.FileText | None,
+    typer.Option(help="File with your password, - for standard input; without it, it is asked."),
+]
+All: TypeAlias = Annotated[bool, typer.Option("--all", help="Every letter, with no filter.")]
+
+
+@app.command(name="list")
+def list_letters(
+    *,
+    reason: Reasons = None,
+    service: Services = None,
+    user: Users = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=0, help="Lines at most; 0 for all.")] = 100,
+    queue: Queue = ORDERS_COMMANDS.name,
+    json_output: Json = False,
+) -> None:
+    """List them, the oldest first; copies of one message are one line.
+
+    Looking takes none away and changes nothing of their order.
+    """
+    wanted = _filter(None, reasons=reason, services=service, users=user, since=since, until=until)
+    fold = Fold()
+    _look(queue, wanted, fold.add)
+    lines = list(fold)
+    if json_output:
+        sys.stdout.write(f"{json.dumps([line.as_json() for line in lines], indent=2)}\n")
+        return
+    shown = lines if limit == 0 else lines[:limit]
+    Console().print(table_of(shown))
+    more = f"; {len(lines) - len(shown)} not shown, see --limit" if len(lines) > len(shown) else ""
+    say(f"{len(lines)} dead letters{more}")
+
+
+@app.command()
+def show(
+    message: Annotated[str, typer.Argument(help="Its id, as list shows it.")],
+    *,
+    queue: Queue = ORDERS_COMMANDS.name,
+    json_output: Json = False,
+) -> None:
+    """Explain one: its claims, each check with its verdict, and what it says. Never a raw token."""
+    found: dict[str, Letter] = {}
+    _look(queue, Filter(ids=frozenset({message})), lambda letter: _keep(found, letter))
+    if not found:
+        raise StartError(f"there is no dead letter {message}; see: carnet dead-letters list")
+    judge = Judge(place_of(queue), read_desk_settings().read_key_set())
+    now = time.time()
+    explained = [(letter, judge.steps(letter, now=now)) for letter in found.values()]
+    if json_output:
+        told = [
+            details_of(letter) | {"checks": [step.as_json() for step in steps]}
+            for letter, steps in explained
+        ]
+        sys.stdout.write(f"{json.dumps(told, indent=2)}\n")
+        return
+    for letter, steps in explained:
+        _print(letter, steps, now=now)
+
+
+@app.command()
+def release(
+    messages: Ids = None,
+    *,
+    operator: OperatorName,
+    password_file: PasswordFile = None,
+    reason: Reasons = None,
+    service: Services = None,
+    user: Users = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    lift_revocation: Annotated[
+        bool, typer.Option(help="Also where its user's session or access was ended since.")
+    ] = False,
+    queue: Queue = ORDERS_COMMANDS.name,
+) -> None:
+    """Have them taken after all, as they were sent, whatever their age and their carnet's expiry.
+
+    The issuer verifies each one again and states it in your name; the audit log has it.
+
+    One that was never genuine, or whose user is revoked, stays.
+
+    Each has its effect once, also where this is broken off and repeated.
+    """
+    wanted = _picked(
+        _filter(messages, reasons=reason, services=service, users=user, since=since, until=until),
+        everything=everything,
+    )
+    place = place_of(queue)
+    lift: tuple[Lift, ...] = LIFTS if lift_revocation else ("age", "expiry")
+
+    def begin(desk: Desk) -> Callable[[Held], Awaitable[None]]:
+        async def one(held: Held) -> None:
+            letter = held.letter
+            if not letter.bound:
+                raise RpcRefusedError("seal_mismatch", "its seal is of another message")
+            stated = await desk.release(letter, lift)
+            envelope = letter.released(place.queue, stated)
+            await desk.publisher.publish(envelope, deadline=PUBLISH)
+            await held.remove()
+
+        return one
+
+    _in_bulk("released", queue, wanted, _operator(operator, password_file), begin)
+
+
+@app.command()
+def discard(
+    messages: Ids = None,
+    *,
+    operator: OperatorName,
+    password_file: PasswordFile = None,
+    reason: Reasons = None,
+    service: Services = None,
+    user: Users = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    queue: Queue = ORDERS_COMMANDS.name,
+) -> None:
+    """Remove them. Each is in the audit log; a genuine one is never handled any more."""
+    wanted = _picked(
+        _filter(messages, reasons=reason, services=service, users=user, since=since, until=until),
+        everything=everything,
+    )
+    place = place_of(queue)
+    judge = Judge(place, read_desk_settings().read_key_set())
+
+    def begin(desk: Desk) -> Callable[[Held], Awaitable[None]]:
+        async def one(held: Held) -> None:
+            letter = held.letter
+            genuine = judge.genuine(letter, now=time.time())
+            stated = await desk.discard(letter, genuine=genuine)
+            if stated is not None:
+                envelope = letter.released(place.queue, stated)
+                await desk.publisher.publish(envelope, deadline=PUBLISH)
+            await held.remove()
+
+        return one
+
+    _in_bulk("discarded", queue, wanted, _operator(operator, password_file), begin)
+
+
+@app.command()
+def export(
+    *,
+    reason: Reasons = None,
+    service: Services = None,
+    user: Users = None,
+    since: Since = None,
+    until: Until = None,
+    queue: Queue = ORDERS_COMMANDS.name,
+) -> None:
+    """Write them to standard output as JSON, one a line: claims and bodies, never a raw token."""
+    wanted = _filter(None, reasons=reason, services=service, users=user, since=since, until=until)
+    _look(queue, wanted, lambda letter: _write(export_line(letter)))
+
+
+def _look(queue: str, wanted: Filter, see: Callable[[Letter], None]) -> None:
+    place = place_of(queue)
+    settings = read_desk_settings()
+
+    async def look() -> None:
+        async with (
+            connected(settings) as broker,
+            Reading(broker.consuming, place.queue.dead) as reading,
+        ):
+            async for held in reading.letters():
+                if wanted.fits(held.letter):
+                    see(held.letter)
+
+    asyncio.run(look())
+
+
+def _in_bulk(
+    what: str,
+    queue: str,
+    wanted: Filter,
+    operator: Operator,
+    begin: Callable[[Desk], Callable[[Held], Awaitable[None]]],
+) -> None:
+    place = place_of(queue)
+    settings = read_desk_settings()
+
+    async def work() -> bulk.Tally:
+        async with (
+            connected(settings) as broker,
+            open_desk(settings, broker, operator) as desk,
+            Reading(broker.consuming, place.queue.dead) as reading,
+        ):
+            return await bulk.each(reading, wanted.fits, begin(desk), what=what, name=id_of)
+
+    tally = _run(work)
+    for name, why in tally.refusals:
+        say(f"not {what}: {name}: {why}")
+    left = sum(tally.refused.values())
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(tally.refused.items()))
+    say(f"{what} {tally.done}" + (f"; {left} stay: {codes}" if left else ""))
+    if left:
+        raise typer.Exit(1)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run it; of several faults at once, the first is told.
+
+    Raises:
+        StartError: broken off; the same again goes on where it stopped.
+    """
+    try:
+        return asyncio.run(work())
+    except* KNOWN_ERRORS as faults:
+        fault: BaseException = faults
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if not isinstance(fault, MessagingError):
+        raise fault
+    raise StartError(
+        f"{fault.detail}; what was not done is still there: the same command goes on with it"
+    ) from fault
+
+
+def _filter(
+    ids: list[str] | None,
+    *,
+    reasons: list[str] | None,
+    services: list[str] | None,
+    users: list[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filter:
+    return Filter(
+        ids=frozenset(ids or ()),
+        reasons=frozenset(reasons or ()),
+        services=frozenset(services or ()),
+        users=frozenset(users or ()),
+        since=None if since is None else since.replace(tzinfo=UTC).timestamp(),
+        until=None if until is None else until.replace(tzinfo=UTC).timestamp(),
+    )
+
+
+def _picked(wanted: Filter, *, everything: bool) -> Filter:
+    if wanted.empty != everything:
+        raise typer.BadParameter("name messages, or a filter; or --all, with neither")
+    return wanted
+
+
+def _operator(name: str, password_file: typer.FileText | None) -> Operator:
+    return Operator(name, SecretStr(read_password(password_file, twice=False)))
+
+
+def _keep(found: dict[str, Letter], letter: Letter) -> None:
+    found[letter.digest] = letter
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _print(letter: Letter, steps: list[Step], *, now: float) -> None:
+    console = Console()
+    details = details_of(letter)
+    facts = Table("", "", box=SIMPLE, show_header=False)
+    for name in ("id", "reason", "detail", "failed_at", "refused_by", "queue", "type"):
+        facts.add_row(name.replace("_", " "), plain(str(details[name] or "-")))
+    console.print(facts)
+    for name in ("carnet", "seal", "release"):
+        if details[name] is not None:
+            console.print(plain(f"{name}, as it says of itself"))
+            console.print(claims_table(details[name]["claims"], now=now))
+    checks = Table("", "check", "verdict", box=SIMPLE)
+    for step in steps:
+        checks.add_row(_MARKS[step.verdict], step.question, plain(step.detail or step.verdict))
+    console.print(plain(f"as of {details['failed_at'] or 'now'}"))
+    console.print(checks)
+    console.print(plain((details.get("body") or details.get("body_base64") or "")[:MAX_SHOWN]))
