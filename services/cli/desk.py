@@ -37,6 +37,8 @@ from services.contracts.users import (
 )
 from services.errors import StartError
 from services.identity import ENCRYPTION_KEY, RotatingSealer
+from services.local.logins import OPERATOR
+from services.local.running import told
 from services.settings import Settings, read_settings
 
 DEADLINE: Final = 10.0
@@ -45,15 +47,15 @@ DEADLINE: Final = 10.0
 RENEW: Final = 120.0
 """Seconds before its end at which the access token is renewed."""
 
-_URL_FILES: Final = (Path("broker", "operator.url"), Path("rabbitmq", "operator.url"))
-"""Where `carnet up` and `make secrets` keep the operator's URL of their broker."""
+_KEPT_URL: Final = Path("rabbitmq", "operator.url")
+"""Where `make secrets` keeps the operator's URL of its broker."""
 
 
 class DeskSettings(Settings):
     """Where things are: each at its own place, or in the local stack's state folder."""
 
     state: Path = Path(".carnet")
-    amqp_url: SecretStr | None = None
+    operator_url: SecretStr | None = None
     trust_root: Path | None = None
     key_set: Path | None = None
     keys: Path | None = None
@@ -66,14 +68,16 @@ class DeskSettings(Settings):
         Raises:
             StartError: none is given.
         """
-        if self.amqp_url is not None:
-            return self.amqp_url.get_secret_value()
-        for file in _URL_FILES:
-            with suppress(FileNotFoundError):
-                return (self.state / file).read_text(encoding="utf-8").strip()
+        if self.operator_url is not None:
+            return self.operator_url.get_secret_value()
+        running = told(self.state, OPERATOR)
+        if running is not None:
+            return running["CARNET_AMQP_URL"]
+        with suppress(FileNotFoundError):
+            return (self.state / _KEPT_URL).read_text(encoding="utf-8").strip()
         raise StartError(
-            "no broker: set CARNET_AMQP_URL to its URL with an operator's login, or CARNET_STATE "
-            f"to the folder of a local stack that runs ({self.state} has none)"
+            "no broker: set CARNET_OPERATOR_URL to its URL for a login that may do anything, or "
+            f"CARNET_STATE to the folder of a local stack that runs (none does in {self.state})"
         )
 
     def read_key_set(self) -> KeySet:

@@ -8,7 +8,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from typer.testing import CliRunner
 
 from auth.explain import decode_unverified
 from auth.keys import SigningKey
+from auth.message import Route
 from auth.seal import Sealer
 from auth.tokens import AccessClaims, Issuer
 from messaging.broker import Broker
 from messaging.envelope import Envelope, sealed_headers
 from messaging.publisher import Publisher
+from messaging.topology import DEAD
 from services.authority import Authority
 from services.cli.main import app
 from services.contracts.orders import PATIENCE, PlaceOrder
@@ -62,7 +65,7 @@ class Letterbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name != "CARNET_AMQP_URL"}
+        kept = {name: value for name, value in os.environ.items() if name != "CARNET_OPERATOR_URL"}
         return {
             **kept,
             "CARNET_STATE": str(self.stack.state),
@@ -88,7 +91,7 @@ class Letterbox:
             return await asyncio.to_thread(self._invoke, arguments, stdin)
 
     def _invoke(self, arguments: Sequence[str], stdin: str | None) -> Ended:
-        environment = self.environment | {"CARNET_AMQP_URL": None}
+        environment = self.environment | {"CARNET_OPERATOR_URL": None}
         with chdir(self.folder):
             result = CliRunner().invoke(app, arguments, input=stdin, env=environment)
         error = result.exception
@@ -142,6 +145,20 @@ class Letterbox:
         before = await self.raw.count(ORDERS_COMMANDS.dead)
         await asyncio.gather(*(self.publisher.publish(each, deadline=20) for each in envelopes))
         await self.raw.until_count(ORDERS_COMMANDS.dead, before + len(envelopes))
+
+    async def lay(self, envelope: Envelope) -> None:
+        """Put a message among the dead letters, as the order service does that refuses it."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        notes = {
+            "carnet-reason": "too_old",
+            "carnet-detail": "the work has waited for too long",
+            "carnet-failed-at": now,
+            "carnet-queue": ORDERS_COMMANDS.name,
+            "carnet-service": ORDER_SERVICE,
+        }
+        route = Route(DEAD.name, ORDERS_COMMANDS.dead, envelope.route.type)
+        laid = replace(envelope, route=route, headers={**envelope.headers, **notes})
+        await self.publisher.publish(laid, deadline=20)
 
     async def empty(self) -> None:
         queue = await self.raw.channel.get_queue(ORDERS_COMMANDS.dead, ensure=False)
