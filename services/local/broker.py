@@ -29,7 +29,9 @@ Say = Callable[[str], None]
 class StackBroker(Protocol):
     """A running broker, and how each client logs in there."""
 
-    description: str
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
 
     @property
     def process(self) -> Child | None:
