@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import problems
@@ -52,6 +53,8 @@ class Edge:
             if answer.started:
                 raise
             await problem_response(foreseen)(scope, receive, answer.send)
+        except ClientDisconnect:
+            return  # within its request: there is nobody to answer
         except Exception:
             # The outermost edge of a request: what nobody foresaw is logged and answered.
             instance = new_instance()
