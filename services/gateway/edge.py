@@ -16,6 +16,8 @@ from services.gateway.problems import ProblemError, new_instance, problem_respon
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body."""
+RECEIVE_DEADLINE: Final = 10.0
+"""Seconds for a request's body to arrive."""
 
 _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",

@@ -133,6 +133,18 @@ async def test_trailers_fill_no_memory(stack: Stack, opening: bytes, piece: byte
             await client.flood(piece)
 
 
+async def test_a_client_that_never_ends_its_request_is_let_go(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.5)
+    async with connected(stack.ports[GATEWAY]) as client:
+        await client.send(b"GET /health/live" + CHUNKED)
+        assert (await client.answer())[0] == 200
+        await client.send(b"1\r\na\r\n")
+
+        assert await client.closed() == b""
+
+
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /v1/orders HTTP/1.1\r\nx:"], ids=["nothing", "a head without end"]
 )

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from services import http
 from services.gateway import connection
 from services.gateway.connection import MAX_HEAD, MAX_REST, BoundedHttpProtocol
 from services.gateway.edge import MAX_BODY, Edge
@@ -22,6 +23,7 @@ from services.gateway.handlers import install_handlers
 from services.http import HttpServer
 
 PATIENCE = 10
+SLOW = 1.5
 CHUNKED = b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -35,6 +37,11 @@ async def _names(request: Request) -> JSONResponse:
 
 
 async def _unread(_request: Request) -> JSONResponse:
+    return JSONResponse({})
+
+
+async def _slow(_request: Request) -> JSONResponse:
+    await asyncio.sleep(SLOW)
     return JSONResponse({})
 
 
@@ -52,6 +59,15 @@ async def _endless(request: Request) -> StreamingResponse:
     return StreamingResponse(pieces())
 
 
+async def _ticks(_request: Request) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"tick"
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(pieces())
+
+
 async def _broken(_request: Request) -> JSONResponse:
     raise LookupError("what it says is for the log alone")
 
@@ -63,7 +79,9 @@ def app(*, secure: bool = False, receive_deadline: float = 5) -> FastAPI:
             Route("/size", _size, methods=["GET", "POST"]),
             Route("/names", _names, methods=["POST"]),
             Route("/unread", _unread),
+            Route("/slow", _slow),
             Route("/endless", _endless),
+            Route("/ticks", _ticks),
             Route("/broken", _broken),
         ]
     )
@@ -309,6 +327,65 @@ async def test_a_trailer_is_a_header_neither_of_its_request_nor_of_the_next_one(
             await client.send(b"authorization: Bearer x\r\n\r\n")
 
             assert (await client.answer())[2] == {"names": ["host", "transfer-encoding"]}
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /unread", b"POST /size"], ids=["answered", "not answered"]
+)
+async def test_a_request_that_does_not_end_is_let_go(
+    request_line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.2)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(request_line + CHUNKED)
+        await client.send(b"1\r\na\r\n")
+
+        status, _, _ = await client.answer()
+        assert status == (200 if b"GET" in request_line else 408)
+        assert await client.closed() == b""
+
+
+async def test_a_request_that_waits_for_an_earlier_answer_is_not_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", SLOW / 1.5)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(
+            b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
+            b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha"
+        )
+        assert (await client.answer())[2] == {}
+        await client.send(b"lf")
+
+        assert (await client.answer())[2] == {"size": 4}
+
+
+async def test_an_answer_may_take_as_long_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.05)
+    async with serving(app()) as port, httpx.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/ticks")
+
+    assert answer.text == "tick" * 20
+
+
+@pytest.mark.parametrize(
+    ("request_head", "later"),
+    [
+        (b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n", b"\r\n"),
+        (b"GET /unread" + CHUNKED, b"0\r\n\r\n"),
+    ],
+    ids=["an empty line", "the end of the request"],
+)
+async def test_a_connection_that_is_used_no_more_is_closed_whatever_came_last(
+    request_head: bytes, later: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "KEEP_ALIVE", 0.3)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(request_head)
+        assert (await client.answer())[0] == 200
+        await client.send(later)
+
+        assert await client.closed() == b""
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
