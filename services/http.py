@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 from services.errors import PortTakenError
 
 BACKLOG: Final = 2048
+KEEP_ALIVE: Final = 65
+"""Seconds for the next request on a connection; more than the 60 s of common proxies."""
 
 
 class _Server(uvicorn.Server):
@@ -52,7 +54,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(drain)),
-            timeout_keep_alive=65,
+            timeout_keep_alive=KEEP_ALIVE,
             backlog=BACKLOG,
         )
         self._server = _Server(self._config)

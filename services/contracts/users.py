@@ -189,11 +189,13 @@ class TokenRevoked(_Reply):
 
 
 class RevokeToken(Request[TokenRevoked]):
-    """End the session of any of its tokens: access token, refresh token, carnet (RFC 7009).
+    """End the session of an access token, a refresh token, or a carnet (RFC 7009).
 
-    A token that nobody knows, or no longer, is no error. Refused: `unauthorized_client` (it was
-    issued to another client), `unsupported_token_type` (a token that belongs to no session:
-    withdraw the client instead), `invalid_client` (the assertion).
+    A token that nobody knows, or no longer, is no error; nor is a carnet without an assertion of
+    the client that may seal with it, which ends nothing: who reads the broker has it.
+    Refused: `unauthorized_client` (it was issued to another client), `unsupported_token_type` (a
+    token that belongs to no session: withdraw the client instead), `invalid_client` (the
+    assertion).
     """
 
     route: ClassVar[Route] = _route("users.revoke.v1")

@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import problems
@@ -15,6 +16,8 @@ from services.gateway.problems import ProblemError, new_instance, problem_respon
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body."""
+RECEIVE_DEADLINE: Final = 10.0
+"""Seconds for a request's body to arrive."""
 
 _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -52,6 +55,8 @@ class Edge:
             if answer.started:
                 raise
             await problem_response(foreseen)(scope, receive, answer.send)
+        except ClientDisconnect:
+            return  # within its request: there is nobody to answer
         except Exception:
             # The outermost edge of a request: what nobody foresaw is logged and answered.
             instance = new_instance()

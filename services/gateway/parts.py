@@ -13,6 +13,7 @@ from messaging.rpc import RpcClient
 from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
+from services.gateway.edge import RECEIVE_DEADLINE
 from services.gateway.live import EventHub
 
 
@@ -32,7 +33,7 @@ class GatewayOptions:
     """Messages that wait for the broker at most; the next request is answered 503 at once."""
     heartbeat: float = 10.0
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
-    receive_deadline: float = 10.0
+    receive_deadline: float = RECEIVE_DEADLINE
     """For a request's body to arrive."""
 
     @property

@@ -12,8 +12,10 @@ from typing import Final
 
 from fastapi.sse import ServerSentEvent
 
-from auth.errors import AuthError
+from auth.errors import AuthError, RefusalError
+from auth.verifier import Verifier
 from messaging.errors import MessagingError
+from messaging.trust import LiveTrust
 from services.contracts.orders import EventsPage
 from services.gateway.faults import problem_of
 from services.gateway.live import EndReason, LiveEvent, Subscription
@@ -28,6 +30,35 @@ History = Callable[[int], Awaitable[EventsPage]]
 """The user's events after a sequence number, oldest first, and the newest number there is."""
 
 
+class Standing:
+    """Whether an access token that was accepted is so still, as key set after key set comes.
+
+    A revocation ends a stream by itself. Keys and clients are withdrawn by a key set statement:
+    under each new one the token is judged again, and before that nothing is told.
+    """
+
+    def __init__(self, unverified_token: str, verifier: Verifier, trust: LiveTrust) -> None:
+        """Begin where the token was accepted under the present key set."""
+        self._token = unverified_token
+        self._verifier = verifier
+        self._trust = trust
+        self._version = trust.key_set.version
+
+    def holds(self, *, now: float) -> bool:
+        """Whether it can be said, now, that the token is accepted.
+
+        Raises:
+            RefusalError: it no longer is.
+        """
+        if not self._trust.fresh:
+            return False
+        version = self._trust.key_set.version
+        if version != self._version:
+            self._verifier.access_token(self._token, now=now)
+            self._version = version
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class OrderStream:
     """A stream that starts after the event `after`.
@@ -35,7 +66,8 @@ class OrderStream:
     replay: whether to begin with what there is already.
     expires_at: when the access token ends, and the stream with it.
     heartbeat: seconds between two signs of life.
-    trusted: whether revocations are known, now. While they are not, nothing is told.
+    trusted: whether the access token can be said to be accepted, now. While it cannot, nothing is
+        told; where it raises a `RefusalError`, the stream ends as one whose session is ended.
     """
 
     subscription: Subscription
@@ -52,7 +84,9 @@ class OrderStream:
         last, behind = self.after, self.replay
         yield ServerSentEvent(comment="carnet order events", retry=RECONNECT)
         while (reason := self._end()) is None:
-            if not self.trusted():
+            if not self._trusted():
+                if self.subscription.ended is not None:
+                    continue
                 yield ServerSentEvent(comment="waiting for the trust feed")
                 behind = True
                 await self.subscription.pause(min(RETRY_FETCH, self._left()))
@@ -65,6 +99,8 @@ class OrderStream:
                     await self.subscription.pause(min(RETRY_FETCH, self._left()))
                     continue
                 for event in _fresh(page, last):
+                    if not self._trusted():
+                        break
                     yield _sent(event)
                     last = event.sequence
                 # An id from the future is no place to wait for: it counts as the present.
@@ -74,7 +110,7 @@ class OrderStream:
             live = await self.subscription.wait(min(self.heartbeat, self._left()))
             if live is None:
                 yield ServerSentEvent(comment="alive")
-            elif live.sequence == last + 1 and self.trusted():
+            elif live.sequence == last + 1 and self._trusted():
                 yield _sent(live)
                 last = live.sequence
             else:
@@ -85,6 +121,13 @@ class OrderStream:
         if self.subscription.ended is None and self._left() <= 0:
             return EndReason.TOKEN_EXPIRED
         return self.subscription.ended
+
+    def _trusted(self) -> bool:
+        try:
+            return self.trusted()
+        except RefusalError:
+            self.subscription.end(EndReason.SESSION_ENDED)
+            return False
 
     def _left(self) -> float:
         return max(0.0, self.expires_at - self.clock())

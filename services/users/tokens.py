@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from auth.checks import sealing_client
 from auth.claims import join_scope, service_subject
 from auth.tokens import AccessClaims, CarnetClaims
 from messaging.database import Database
@@ -63,6 +64,10 @@ class TokenDesk:
     async def revoke(self, asker: Asker, request: RevokeToken, client_id: str) -> TokenRevoked:
         """End the session that the token belongs to (RFC 7009 §2.1).
 
+        Access and refresh tokens do it for the client that they were issued to, which shows them
+        or proves itself. A carnet lies on the broker, where others read it: it does nothing but
+        for the client that may seal with it and proves itself by an assertion.
+
         Raises:
             Refused: `unauthorized_client`, `unsupported_token_type`, `invalid_client`.
             TrustUnavailableError: nothing can be judged now.
@@ -73,6 +78,9 @@ class TokenDesk:
                     act, request.client_assertion, audiences=request.audiences
                 )
             claims = self._presented.issued(request.token)
+            if isinstance(claims, CarnetClaims) and request.client_assertion is None:
+                act.entry.why = "unproven_carnet"
+                return TokenRevoked()
             if claims is not None and claims.sid is None:
                 raise Refused("unsupported_token_type", "this token belongs to no session")
             sid = await self._session_of(act, request.token) if claims is None else claims.sid
@@ -81,7 +89,10 @@ class TokenDesk:
                 act.entry.why = "unknown_token"
                 return TokenRevoked()
             act.entry.whom, act.entry.session = session.sub, session.sid
-            if client_id != session.client_id:
+            owner = session.client_id
+            if isinstance(claims, CarnetClaims):
+                owner = sealing_client(claims) or owner
+            if client_id != owner:
                 raise Refused("unauthorized_client", "the token was issued to another client")
             await self._sessions.end(act, session.sid, Ended.REVOKED)
         return TokenRevoked()

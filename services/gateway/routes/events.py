@@ -16,7 +16,7 @@ from services.gateway.documents import RPC, SCOPED, Responses, problems_of
 from services.gateway.live import TooManyStreamsError
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
-from services.gateway.stream import OrderStream
+from services.gateway.stream import OrderStream, Standing
 
 PAGE: Final = 100
 _SEQUENCE: Final = r"^[0-9]{1,15}$"
@@ -71,6 +71,7 @@ async def open_stream(
         with parts.hub.subscribe(reader.claims) as subscription:
             # Once more: a revocation that came since the first time has ended no stream of it.
             judge(parts, reader.token)
+            standing = Standing(reader.token, parts.verifier, parts.trust)
             after = int(resumed) if resumed else (await history(0, limit=0)).latest
             yield OrderStream(
                 subscription=subscription,
@@ -80,7 +81,7 @@ async def open_stream(
                 replay=resumed is not None,
                 expires_at=reader.claims.exp,
                 heartbeat=parts.options.heartbeat,
-                trusted=lambda: parts.trust.fresh,
+                trusted=lambda: standing.holds(now=parts.clock()),
             )
     except TooManyStreamsError as error:
         raise ProblemError(

@@ -30,8 +30,8 @@ _BODY: Final = body_of(
 )
 _DONE: Final[Responses] = {
     200: {
-        "description": "The token opens nothing any more, whether or not it did before. "
-        "Every gateway and service knows it within moments."
+        "description": "The token's session is ended, within moments at every gateway and service; "
+        "or there was nothing to end: the token is unknown, or a carnet without its client's proof."
     }
 }
 
@@ -53,10 +53,11 @@ router = APIRouter(tags=["oauth"])
     openapi_extra={"requestBody": _BODY},
 )
 async def revoke(request: Request, parts: Annotated[GatewayParts, Depends(parts_of)]) -> Response:
-    """End the session of a token, any of its tokens: access token, refresh token, carnet.
+    """End the session of a token: an access token, a refresh token, or a carnet.
 
-    Whoever signed in here needs no more than the token. A client to which it was issued proves
-    itself by an assertion, as at the token endpoint. A token that nobody knows is no error.
+    Whoever signed in here needs no more than the access or refresh token. A client to which a
+    token was issued proves itself by an assertion, as at the token endpoint; so does one that
+    acts by a carnet, which by itself ends nothing. A token that nobody knows is no error.
     """
     refuse_header(request)
     form = await OAuthForm.read(request)

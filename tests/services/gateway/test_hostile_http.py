@@ -7,7 +7,7 @@ import pytest
 from services.contracts.topology import GATEWAY
 from services.gateway import connection
 from tests.services.gateway.stack import Stack, User
-from tests.services.gateway.test_limits import Connection, connected
+from tests.services.gateway.test_limits import CHUNKED, Connection, connected
 
 SMUGGLED = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -115,6 +115,34 @@ async def test_a_body_over_the_limit_is_answered_with_413(stack: Stack) -> None:
         status, _, problem = await client.answer()
 
     assert (status, problem["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("opening", "piece"),
+    [(b"", b"x: " + b"a" * 60_000 + b"\r\n"), (b"x: ", b"a" * 60_000)],
+    ids=["ever more of them", "one without end"],
+)
+async def test_trailers_fill_no_memory(stack: Stack, opening: bytes, piece: bytes) -> None:
+    """Nobody reads them any more: the request they belong to is answered."""
+    async with connected(stack.ports[GATEWAY]) as client:
+        await client.send(b"GET /health/live" + CHUNKED)
+        assert (await client.answer())[0] == 200
+        await client.send(b"0\r\n" + opening)
+
+        with pytest.raises(ConnectionError):
+            await client.flood(piece)
+
+
+async def test_a_client_that_never_ends_its_request_is_let_go(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.5)
+    async with connected(stack.ports[GATEWAY]) as client:
+        await client.send(b"GET /health/live" + CHUNKED)
+        assert (await client.answer())[0] == 200
+        await client.send(b"1\r\na\r\n")
+
+        assert await client.closed() == b""
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,34 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from services import http
 from services.gateway import connection
-from services.gateway.connection import MAX_HEAD, BoundedHttpProtocol
+from services.gateway.connection import MAX_HEAD, MAX_REST, BoundedHttpProtocol
 from services.gateway.edge import MAX_BODY, Edge
 from services.gateway.handlers import install_handlers
 from services.http import HttpServer
 
 PATIENCE = 10
+SLOW = 1.5
+CHUNKED = b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def _size(request: Request) -> JSONResponse:
     return JSONResponse({"size": len(await request.body())})
+
+
+async def _names(request: Request) -> JSONResponse:
+    await request.body()
+    return JSONResponse({"names": request.headers.keys()})
+
+
+async def _unread(_request: Request) -> JSONResponse:
+    return JSONResponse({})
+
+
+async def _slow(_request: Request) -> JSONResponse:
+    await asyncio.sleep(SLOW)
+    return JSONResponse({})
 
 
 async def _endless(request: Request) -> StreamingResponse:
@@ -42,6 +59,15 @@ async def _endless(request: Request) -> StreamingResponse:
     return StreamingResponse(pieces())
 
 
+async def _ticks(_request: Request) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"tick"
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(pieces())
+
+
 async def _broken(_request: Request) -> JSONResponse:
     raise LookupError("what it says is for the log alone")
 
@@ -51,7 +77,11 @@ def app(*, secure: bool = False, receive_deadline: float = 5) -> FastAPI:
     made = FastAPI(
         routes=[
             Route("/size", _size, methods=["GET", "POST"]),
+            Route("/names", _names, methods=["POST"]),
+            Route("/unread", _unread),
+            Route("/slow", _slow),
             Route("/endless", _endless),
+            Route("/ticks", _ticks),
             Route("/broken", _broken),
         ]
     )
@@ -102,6 +132,11 @@ class Connection:
             }
             body = await self._reader.readexactly(int(headers["content-length"]))
             return int(start.split()[1]), headers, json.loads(body)
+
+    async def continued(self) -> None:
+        """Wait until the server wants the body, and so has the head."""
+        async with asyncio.timeout(PATIENCE):
+            assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
 
     async def closed(self) -> bytes:
         """What comes until the server closes."""
@@ -237,6 +272,120 @@ async def test_a_body_that_does_not_arrive_is_given_up() -> None:
         rest = await client.closed()
 
     assert (status, problem["code"], rest) == (408, "request_timeout", b"")
+
+
+async def test_a_body_within_the_limit_is_taken_however_small_its_chunks(port: int) -> None:
+    async with connected(port) as client:
+        await client.send(b"POST /size" + CHUNKED)
+        await client.send(b"1\r\nb\r\n" * MAX_BODY)
+        await client.send(b"0\r\nx-checksum: " + b"a" * 1000 + b"\r\n\r\n")
+
+        assert (await client.answer())[2] == {"size": MAX_BODY}
+
+
+@pytest.mark.parametrize("path", [b"POST /size", b"GET /unread"])
+@pytest.mark.parametrize(
+    ("opening", "piece"),
+    [
+        (b"0\r\n", b"x: " + b"a" * 8000 + b"\r\n"),
+        (b"0\r\nx: ", b"a" * 8000),
+        (b"1;", b"a" * 8000),
+        (b"", b"1\r\nb\r\n" * 1000),
+    ],
+    ids=["trailers", "one trailer", "a chunk extension", "chunks"],
+)
+async def test_what_follows_a_head_without_end_is_cut_off(
+    port: int, path: bytes, opening: bytes, piece: bytes
+) -> None:
+    async with connected(port) as client:
+        await client.send(path + CHUNKED + opening)
+        if path.startswith(b"GET"):
+            assert (await client.answer())[0] == 200
+
+        with pytest.raises(ConnectionError):
+            await client.flood(piece)
+
+
+async def test_a_message_that_is_too_large_but_for_its_body_is_answered_with_413(port: int) -> None:
+    """And no failure of ours is logged: the request is the client's who sent no end of it."""
+    async with connected(port) as client:
+        await client.send(b"POST /size HTTP/1.1\r\nexpect: 100-continue" + CHUNKED[9:])
+        await client.continued()
+        with capture_logs() as logs:
+            await client.send(b"0\r\nx: " + b"a" * MAX_REST)
+            status, _, problem = await client.answer()
+            await client.closed()
+
+    assert (status, problem["code"]) == (413, "body_too_large")
+    assert logs == []
+
+
+async def test_a_trailer_is_a_header_neither_of_its_request_nor_of_the_next_one(port: int) -> None:
+    async with connected(port) as client:
+        for _ in range(2):
+            await client.send(b"POST /names" + CHUNKED + b"0\r\nx-late: 1\r\n")
+            await client.send(b"authorization: Bearer x\r\n\r\n")
+
+            assert (await client.answer())[2] == {"names": ["host", "transfer-encoding"]}
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /unread", b"POST /size"], ids=["answered", "not answered"]
+)
+async def test_a_request_that_does_not_end_is_let_go(
+    request_line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.2)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(request_line + CHUNKED)
+        await client.send(b"1\r\na\r\n")
+
+        status, _, _ = await client.answer()
+        assert status == (200 if b"GET" in request_line else 408)
+        assert await client.closed() == b""
+
+
+async def test_a_request_that_waits_for_an_earlier_answer_is_not_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", SLOW / 1.5)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(
+            b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
+            b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha"
+        )
+        assert (await client.answer())[2] == {}
+        await client.send(b"lf")
+
+        assert (await client.answer())[2] == {"size": 4}
+
+
+async def test_an_answer_may_take_as_long_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REST_DEADLINE", 0.05)
+    async with serving(app()) as port, httpx.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/ticks")
+
+    assert answer.text == "tick" * 20
+
+
+@pytest.mark.parametrize(
+    ("request_head", "later"),
+    [
+        (b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n", b"\r\n"),
+        (b"GET /unread" + CHUNKED, b"0\r\n\r\n"),
+    ],
+    ids=["an empty line", "the end of the request"],
+)
+async def test_a_connection_that_is_used_no_more_is_closed_whatever_came_last(
+    request_head: bytes, later: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "KEEP_ALIVE", 0.3)
+    async with serving(app()) as port, connected(port) as client:
+        await client.send(request_head)
+        assert (await client.answer())[0] == 200
+        await client.send(later)
+
+        assert await client.closed() == b""
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Access that is ended is ended at every gateway; and where that cannot be known, nobody enters."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
@@ -8,15 +9,21 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from auth.keys import SigningKey
+from auth.statement import KeySetDraft
+from auth.tokens import Issuer
+from services.authority import Authority
 from services.contracts.topology import GATEWAY, USER_SERVICE
 from services.users.acts import Asker
 from tests.messaging.wire import wire_to
 from tests.services.gateway.conftest import OpenStack
-from tests.services.gateway.stack import PASSWORD, PATIENCE, Process, Stack, User
+from tests.services.gateway.stack import PASSWORD, PATIENCE, REPORTS, Process, Stack, User
 from tests.services.gateway.test_events import listening
 from tests.services.gateway.test_revocation import revoked
 
 End = Callable[[Stack, User], Awaitable[object]]
+Withdraw = Callable[[KeySetDraft], object]
+Forge = Callable[[Stack, User], Awaitable[tuple[str, Withdraw]]]
 SILENCE = 5.0
 """Seconds after which a gateway of these tests calls the feed silent: it beats every two."""
 
@@ -131,6 +138,77 @@ async def test_a_gateway_that_starts_later_knows_what_was_ended_before(
         answer = await http.get("/v1/orders")
 
     assert (answer.status_code, answer.json()["code"]) == (401, "revoked")
+
+
+async def by_a_key_that_is_withdrawn(stack: Stack, user: User) -> tuple[str, Withdraw]:
+    """The user's access token by a stolen key of the issuer's, and how the root withdraws it."""
+    stolen = SigningKey.generate()
+    adopt(stack, lambda draft: draft.add_issuer_key(stolen.public, "next"))
+    token = Issuer(stack.key_set.issuer, stolen).access_token(
+        subject=user.sub,
+        audience=GATEWAY,
+        client_id=GATEWAY,
+        scopes=user.claims.scopes,
+        session=user.claims.sid,
+        epoch=user.claims.epoch,
+        auth_time=None,
+        now=time.time(),
+    )
+    return token, lambda draft: draft.withdraw_key("issuer", stolen.kid)
+
+
+async def by_a_client_that_is_withdrawn(stack: Stack, user: User) -> tuple[str, Withdraw]:
+    """The user's access token by way of a client, and how the root withdraws the client."""
+    token = stack.issuer.access_token(
+        subject=user.sub,
+        audience=GATEWAY,
+        client_id=REPORTS,
+        scopes=user.claims.scopes,
+        session=user.claims.sid,
+        epoch=user.claims.epoch,
+        auth_time=None,
+        now=time.time(),
+    )
+    return token, lambda draft: draft.withdraw_client(REPORTS)
+
+
+def adopt(stack: Stack, change: Withdraw) -> None:
+    """Have the root sign another key set statement."""
+    authority = Authority(stack.folder)
+    draft = KeySetDraft.of(authority.latest())
+    change(draft)
+    authority.publish(draft, now=time.time())
+
+
+async def answered(http: httpx.AsyncClient, status: int) -> str:
+    """The code of the first answer with this status."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await http.get("/v1/orders")).status_code != status:
+            pass
+    return str(answer.json().get("code"))
+
+
+@pytest.mark.parametrize(
+    ("forge", "code"),
+    [(by_a_key_that_is_withdrawn, "unknown_key"), (by_a_client_that_is_withdrawn, "revoked")],
+)
+async def test_what_the_root_withdraws_ends_the_streams_that_it_opened_and_no_other(
+    own_stack: OpenStack, forge: Forge, code: str
+) -> None:
+    stack = await own_stack(heartbeat=0.2)
+    async with stack.user() as ada, httpx.AsyncClient(base_url=stack.url) as thief:
+        token, withdraw = await forge(stack, ada)
+        thief.headers["Authorization"] = f"Bearer {token}"
+        await answered(thief, 200)
+        async with listening(replace(ada, http=thief)) as stolen, listening(ada) as own:
+            await ada.place()
+            assert [(await stolen.next()).id, (await own.next()).id] == [1, 1]
+            adopt(stack, withdraw)
+            assert await answered(thief, 401) == code
+            await ada.place()
+
+            assert await stolen.ended() == "session_ended"
+            assert (await own.next()).id == 2
 
 
 async def trust_holds(http: httpx.AsyncClient) -> bool:

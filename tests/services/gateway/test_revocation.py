@@ -7,9 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from aio_pika import connect
 
+from messaging.topology import COMMANDS
 from services.contracts.topology import GATEWAY, ORDER_SERVICE
 from services.gateway.oauth import ASSERTION
+from services.local.logins import OPERATOR
 from tests.services.gateway.stack import PATIENCE, Stack, User, sign_in
 from tests.services.gateway.test_oauth import assert_refused, assertion
 
@@ -60,8 +63,8 @@ async def revoked(user: User) -> bool:
     return (answer.status_code, answer.json()["code"]) == (401, "revoked")
 
 
-@pytest.mark.parametrize("choose", [access_token, refresh_token, carnet])
-async def test_any_token_of_a_session_ends_it(stack: Stack, ada: User, choose: Choose) -> None:
+@pytest.mark.parametrize("choose", [access_token, refresh_token])
+async def test_a_token_of_a_session_ends_it(stack: Stack, ada: User, choose: Choose) -> None:
     answer = await revoke(ada.http, token=choose(stack, ada))
 
     assert (answer.status_code, answer.content) == (200, b"")
@@ -69,6 +72,39 @@ async def test_any_token_of_a_session_ends_it(stack: Stack, ada: User, choose: C
     assert await revoked(ada)
     grant = {"grant_type": "refresh_token", "refresh_token": ada.tokens["refresh_token"]}
     assert_refused(await ada.http.post("/oauth/token", data=grant), 400, "invalid_grant")
+
+
+async def test_who_reads_a_carnet_on_the_broker_ends_nobodys_session(
+    stack: Stack, ada: User
+) -> None:
+    async with await connect(stack.amqp_url(OPERATOR)) as broker:
+        channel = await broker.channel()
+        tap = await channel.declare_queue(exclusive=True)
+        await tap.bind(COMMANDS.name, "orders.place")
+        assert (await ada.place()).status_code == 202
+        async with asyncio.timeout(PATIENCE), tap.iterator(no_ack=True) as passing:
+            message = await anext(passing)
+    read = str(message.headers["authorization"]).removeprefix("Bearer ")
+
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE) as anonymous:
+        answer = await revoke(anonymous, token=read)
+        refused = await revoke(anonymous, token=read, **proof(stack))
+        grant = {"grant_type": "refresh_token", "refresh_token": ada.tokens["refresh_token"]}
+        refreshed = await anonymous.post("/oauth/token", data=grant)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert_refused(refused, 400, "unauthorized_client")
+    assert refreshed.status_code == 200
+
+
+async def test_the_client_that_acts_by_a_carnet_proves_it_and_ends_the_session(
+    stack: Stack, ada: User
+) -> None:
+    own = proof(stack, client_id=GATEWAY, key=stack.seal_key(GATEWAY))
+
+    assert (await revoke(ada.http, token=carnet(stack, ada), **own)).status_code == 200
+
+    assert await revoked(ada)
 
 
 async def test_another_session_of_the_user_goes_on(stack: Stack, ada: User) -> None:

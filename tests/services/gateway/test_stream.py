@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from fastapi.sse import ServerSentEvent
 
+from auth.errors import Code, RevokedTokenError, UntrustedTokenError
 from auth.statements import Revocation
 from auth.tokens import AccessClaims
 from messaging.errors import BrokerUnavailableError, OversizedHeadersError
@@ -280,6 +281,39 @@ async def test_what_comes_in_the_moment_in_which_trust_is_lost_is_told_afterward
 
     assert "waiting for the trust feed" in [event.comment for event in read]
     assert archive.asked == [0]
+
+
+async def test_nothing_is_told_once_the_access_token_is_refused() -> None:
+    def refuse() -> bool:
+        raise UntrustedTokenError(Code.UNKNOWN_KEY, "withdrawn")
+
+    hub, archive = EventHub(), Archive(latest=1)
+    with hub.subscribe(claims()) as subscription:
+        reader = stream(subscription, archive, after=0, replay=True, trusted=refuse)
+        hub.publish(ADA, live(1))
+
+        _, *rest = await reader.until(lambda event: event.event == "end")
+
+    assert [json.loads(event.raw_data or "") for event in rest] == [
+        {"reason": EndReason.SESSION_ENDED}
+    ]
+    assert archive.asked == []
+
+
+async def test_it_stops_within_a_page_whose_token_is_refused_meanwhile() -> None:
+    hub, archive, refused = EventHub(), Archive(latest=3), asyncio.Event()
+
+    def judged() -> bool:
+        if refused.is_set():
+            raise RevokedTokenError(Code.REVOKED, "its client was withdrawn")
+        return True
+
+    with hub.subscribe(claims()) as subscription:
+        reader = stream(subscription, archive, after=0, replay=True, trusted=judged)
+        assert await reader.ids(1) == [1]
+        refused.set()
+
+        assert [event.id for event in await reader.until(lambda e: e.event == "end")] == [None]
 
 
 async def test_a_client_that_does_not_read_is_let_go() -> None:

@@ -8,7 +8,7 @@ from auth.assertion import sign_assertion
 from auth.jws import parse_claims, sign_token
 from auth.keys import SigningKey
 from auth.strict import parse_token
-from auth.tokens import AccessClaims
+from auth.tokens import AccessClaims, Actor, CarnetClaims
 from messaging.rpc import Refused
 from services.contracts.clients import Grant
 from services.contracts.users import (
@@ -73,7 +73,7 @@ async def ends_with_its_session(users: Users, token: str, how: str) -> None:
             access = await access_token(users)
             await users.handlers.sign_out(SignOut(access_token=access), users.gateway)
         case "revoked":
-            await revoke(users, token)
+            await revoke(users, token, client_assertion=assertion(users, GATEWAY))
         case "disabled":
             await users.handlers.accounts.disable(users.operator, "ada")
         case "other roles":
@@ -234,9 +234,9 @@ async def test_a_forged_token_is_not_active_and_ends_nothing(users: Users) -> No
 
 
 @everywhere
-@pytest.mark.parametrize("kind", ["access token", "refresh token", "carnet"])
+@pytest.mark.parametrize("kind", ["access token", "refresh token"])
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "nonsense"])
-async def test_any_token_of_a_session_ends_it_whatever_the_hint(
+async def test_a_token_of_a_session_ends_it_whatever_the_hint(
     users: Users, kind: str, hint: str | None
 ) -> None:
     token = await KINDS[kind](users)
@@ -258,15 +258,52 @@ async def test_a_spent_refresh_token_still_ends_its_session(users: Users) -> Non
     assert await introspect(users, following.access_token) == INACTIVE
 
 
+async def test_a_carnet_ends_its_session_for_the_client_that_acts_by_it(users: Users) -> None:
+    token = await carnet(users)
+
+    await revoke(users, token, client_assertion=assertion(users, GATEWAY))
+
+    assert await introspect(users, token) == INACTIVE
+
+
+@pytest.mark.parametrize("client", [GATEWAY, ORDERS, REPORTS])
+async def test_a_carnet_that_nobody_proves_to_act_by_ends_nothing(
+    users: Users, client: str
+) -> None:
+    """It lies on the broker: RFC 7009 §2.2 has it answered as a token that is not known."""
+    token = await carnet(users)
+
+    await revoke(users, token, client)
+
+    assert (await introspect(users, token)).active
+    assert (await users.log())[-1]["why"] == "unproven_carnet"
+
+
+async def test_who_acts_by_a_carnet_of_a_further_hop_ends_its_session(users: Users) -> None:
+    """Not who acted before: only the outer `act` may seal with it (RFC 8693 §4.1)."""
+    first = parse_claims(parse_token(await carnet(users)), CarnetClaims)
+    further = first.model_copy(
+        update={"aud": "user-service", "act": Actor(sub=ORDERS, act=first.act)}
+    )
+    token = sign_token(further, typ="carnet+jwt", key=users.realm.issuer_key)
+
+    with pytest.raises(Refused) as refusal:
+        await revoke(users, token, client_assertion=assertion(users, GATEWAY))
+    assert refusal.value.code == "unauthorized_client"
+
+    await revoke(users, token, client_assertion=assertion(users, ORDERS))
+    assert await introspect(users, token) == INACTIVE
+
+
 @pytest.mark.parametrize("kind", ["access token", "refresh token", "carnet"])
 @pytest.mark.parametrize("client", [ORDERS, REPORTS])
 async def test_another_client_cannot_revoke_a_token(users: Users, kind: str, client: str) -> None:
     token = await KINDS[kind](users)
 
-    for proof in (
-        {"client": client},
-        {"client_assertion": assertion(users, client)},
-    ):
+    proofs: list[dict[str, Any]] = [{"client_assertion": assertion(users, client)}]
+    if kind != "carnet":
+        proofs.append({"client": client})
+    for proof in proofs:
         with pytest.raises(Refused) as refusal:
             await revoke(users, token, **proof)
         assert refusal.value.code == "unauthorized_client"
