@@ -46,6 +46,13 @@ fuzz: $(VENV)/.dev ## Send a million made-up messages (COUNT=n); goes on where i
 	@$(BIN)/python -m tests.attacks.fuzz --count $(COUNT)
 COUNT ?= 1000000
 
+.PHONY: chaos
+chaos: $(VENV)/.dev ## Break everything under 10,000 orders, then audit (SEED=n ORDERS=n FAULTS=n)
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --orders $(ORDERS) --faults $(FAULTS)
+ORDERS ?= 10000
+FAULTS ?= 36
+
 .PHONY: check
 check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter, branches of auth/
 	$(BIN)/ruff check .

@@ -84,6 +84,7 @@ class Feed:
         self._behind_since: float | None = None
         self._beat: tuple[int, int] = (0, 0)
         self._heard_at: float | None = None
+        self._clocks_apart = 0.0  # wall clock less monotonic clock, at the last heartbeat
         self._gap_since: float | None = None
         self._listeners: list[Callable[[Revocation], None]] = []
 
@@ -104,13 +105,17 @@ class Feed:
 
         Raises:
             TrustUnavailableError: no snapshot yet, silence, a revocation or the newest key set
-                missing for too long, or the key set statement expired.
+                missing for too long, our clock jumped since the last heartbeat, or the key set
+                statement expired.
         """
         self.key_set.require_current(now)
         if self._resync or self._heard_at is None:
             raise TrustUnavailableError("the trust feed is not complete yet")
         if ticks - self._heard_at > self._max_silence:
             raise TrustUnavailableError("the trust feed is silent")
+        if abs(now - ticks - self._clocks_apart) > LEEWAY:
+            # No message is to blame for it; the next heartbeats tell whether it is right now.
+            raise TrustUnavailableError("our clock has jumped")
         if self._gap_since is not None and ticks - self._gap_since > self._max_silence:
             raise TrustUnavailableError("a revocation is missing")
         # A key that is withdrawn already may have sealed what waits: at the start, and for longer
@@ -211,6 +216,7 @@ class Feed:
         self._feed = beat.feed
         self._beat = (beat.iat, beat.seq)
         self._heard_at = ticks
+        self._clocks_apart = now - ticks
         self._latest = max(self._latest, beat.seq)
         self._close_gap(ticks)
         self._note_version(beat.version, ticks)

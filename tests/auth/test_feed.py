@@ -128,6 +128,33 @@ def test_silence_makes_it_stale_and_a_heartbeat_fresh_again() -> None:
     feed.require_fresh(NOW + 11, 11)
 
 
+@pytest.mark.parametrize("jump", [31, -31])
+def test_a_clock_that_jumps_judges_nothing_until_a_heartbeat_agrees_with_it(jump: int) -> None:
+    feed = fresh_feed()
+
+    feed.require_fresh(NOW + 1 + jump // 2, 1)
+    with pytest.raises(TrustUnavailableError, match="jumped"):
+        feed.require_fresh(NOW + 1 + jump, 1)
+    with pytest.raises(RefusalError):
+        feed.hear(heartbeat(now=NOW + 2), now=NOW + 2 + jump, ticks=2)
+    with pytest.raises(TrustUnavailableError, match="jumped"):
+        feed.require_fresh(NOW + 2 + jump, 2)
+
+    feed.hear(heartbeat(now=NOW + 4), now=NOW + 4, ticks=4)
+    feed.require_fresh(NOW + 5, 5)
+
+
+def test_a_clock_set_right_is_judged_by_once_a_heartbeat_agrees_with_it() -> None:
+    feed = fresh_feed()
+    slow = 25
+    feed.hear(heartbeat(now=NOW + 2), now=NOW + 2 - slow, ticks=2)
+    feed.require_fresh(NOW + 3 - slow, 3)
+
+    feed.hear(heartbeat(now=NOW + 4), now=NOW + 4, ticks=4)
+
+    feed.require_fresh(NOW + 5, 5)
+
+
 def test_a_replayed_heartbeat_keeps_nothing_fresh() -> None:
     feed = fresh_feed()
 
