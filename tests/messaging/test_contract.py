@@ -20,7 +20,9 @@ def test_a_body_is_read_as_it_was_written() -> None:
 
 
 def test_the_same_value_gives_the_same_bytes() -> None:
-    assert Sell(price=Decimal("4.20"), what="tea").to_body() == b'{"what":"tea","price":"4.20"}'
+    assert Sell(price=Decimal("4.20"), what="tea").to_body() == (
+        b'{"what":"tea","price":"4.20","lot":null}'
+    )
 
 
 @pytest.mark.parametrize(
