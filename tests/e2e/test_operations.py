@@ -43,6 +43,9 @@ WITHIN: Final = 120.0
 
 NOT_TYPED_HERE: Final = {
     "carnet up": "tests/e2e/test_up.py",
+    "carnet doctor": "tests/e2e/test_doctor.py",
+    "carnet doctor orders": "tests/e2e/test_doctor.py",
+    "carnet doctor --json": "tests/e2e/test_doctor.py",
     "carnet revoke --restored": "tests/services/users/test_issuer_cli.py",
     "carnet revoke": "only named",
     "carnet trust …": "only named",
