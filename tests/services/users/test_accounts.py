@@ -121,7 +121,9 @@ async def test_a_flood_of_sign_ins_is_told_to_come_back_and_holds_nobody_else_up
     assert not all(task.done() for task in flood)
     refusals = await asyncio.gather(*flood, return_exceptions=True)
     codes = Counter(refusal.code for refusal in refusals if isinstance(refusal, Refused))
-    assert codes == {"unavailable": 45, "invalid_credentials": 5}
+    assert codes.keys() == {"unavailable", "invalid_credentials"}
+    assert codes.total() == len(flood)
+    assert codes["unavailable"] > codes["invalid_credentials"] >= 5
     assert (await users.sign_in()).access_token
 
 
