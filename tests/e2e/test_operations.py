@@ -410,6 +410,7 @@ async def test_a_stolen_key_of_the_issuer_is_withdrawn_and_the_next_one_signs(si
         answer = (await http.post("/oauth/token", data=form)).json()
     again = Account(ada.name, ada.password, answer["access_token"], answer["refresh_token"])
     assert signer(again) != stolen
+    await site.becomes(again, None)  # everybody takes the revocations anew first
     await site.places_an_order(again)
 
     await site.types("carnet trust rotate issuer")
