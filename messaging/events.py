@@ -22,7 +22,7 @@ from messaging.delivery import Delivery
 from messaging.pause import Backoff
 from messaging.registry import Registry
 from messaging.serving import serve
-from messaging.subscription import Subscription, exclusive_queue
+from messaging.subscription import Subscription, listening_queue
 from messaging.topology import EVENTS
 
 PREFETCH: Final = 200
@@ -97,7 +97,7 @@ class EventSubscriber:
             raise ValueError("no handler is registered for any event")
         self._subscription = Subscription(
             parts.broker,
-            exclusive_queue(f"carnet.{self._client_id}.events", EVENTS, self._routing_keys),
+            listening_queue(f"carnet.{self._client_id}.events", EVENTS, self._routing_keys),
             prefetch=PREFETCH,
             on_registered=parts.on_registered,
         )

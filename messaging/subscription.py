@@ -8,19 +8,23 @@ from typing import Final, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractChannel
+from aiormq.abc import FieldTable
 
 from messaging.broker import Broker
 from messaging.delivery import Delivery, Registration
 from messaging.errors import BrokerUnavailableError
 from messaging.link import broker_faults
 from messaging.pause import Backoff, first_of
-from messaging.topology import Exchange
+from messaging.topology import NO_LIMIT, QUORUM, Exchange
 
 STEP: Final = 10.0
 """Seconds that the broker may take over one step of registering or closing."""
 
 CLOSE: Final = 3.0
 """Seconds for a step of closing; the broker takes back by itself what is not settled."""
+
+LEFTOVER: Final = 60.0
+"""Seconds after which the broker deletes a queue that its process has left."""
 
 T = TypeVar("T")
 
@@ -39,23 +43,51 @@ def shared_queue(name: str) -> Source:
     return source
 
 
-def exclusive_queue(prefix: str, exchange: Exchange, routing_keys: Iterable[str] | None) -> Source:
-    """A queue of this process alone, under a name that nobody can guess, gone with its channel.
+def exclusive_queue(prefix: str, exchange: Exchange) -> Source:
+    """A queue of this process alone, bound to its own name, which nobody can guess.
 
-    routing_keys: what it is bound to; None binds it to its own name.
+    It is gone with its connection, or with its node. RabbitMQ 4 keeps the name of one whose node
+    is lost, and refuses (nacks) what is published to it, until that node is back: so only what is
+    for this queue alone may be published to it.
     """
-    keys = None if routing_keys is None else tuple(routing_keys)
 
     async def source(channel: AbstractChannel) -> str:
-        name = f"{prefix}.{secrets.token_hex(16)}"
+        name = _fresh_name(prefix)
         queue = await channel.declare_queue(
             name, exclusive=True, auto_delete=True, arguments={"x-queue-type": "classic"}
         )
-        for key in (name,) if keys is None else keys:
+        await queue.bind(exchange.name, name)
+        return name
+
+    return source
+
+
+def listening_queue(prefix: str, exchange: Exchange, routing_keys: Iterable[str]) -> Source:
+    """A queue for this process of what is published to many.
+
+    It is not lost with its node, so that whoever publishes has a confirm although a listener's
+    node is lost. It is made anew, under another name, by each registration; one that nobody
+    listens to any more is deleted by the broker.
+    """
+    keys = tuple(routing_keys)
+    arguments: FieldTable = {
+        **QUORUM,
+        "x-delivery-limit": NO_LIMIT,
+        "x-expires": int(LEFTOVER * 1000),
+    }
+
+    async def source(channel: AbstractChannel) -> str:
+        name = _fresh_name(prefix)
+        queue = await channel.declare_queue(name, durable=True, arguments=arguments)
+        for key in keys:
             await queue.bind(exchange.name, key)
         return name
 
     return source
+
+
+def _fresh_name(prefix: str) -> str:
+    return f"{prefix}.{secrets.token_hex(16)}"
 
 
 class Subscription:

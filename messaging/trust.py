@@ -25,7 +25,7 @@ from messaging.delivery import Delivery
 from messaging.errors import MessagingError
 from messaging.pause import Backoff, first_of
 from messaging.serving import serve
-from messaging.subscription import Subscription, exclusive_queue
+from messaging.subscription import Subscription, listening_queue
 from messaging.topology import TRUST
 
 BEAT: Final = 2.0
@@ -82,7 +82,7 @@ class LiveTrust:
         self._fresh = asyncio.Event()
         self._subscription = Subscription(
             broker,
-            exclusive_queue(f"carnet.{client_id}.trust", TRUST, [""]),
+            listening_queue(f"carnet.{client_id}.trust", TRUST, [""]),
             prefetch=PREFETCH,
             on_registered=self._listening,
         )

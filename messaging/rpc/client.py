@@ -85,7 +85,7 @@ class RpcClient:
         self._calls: dict[str, _Call] = {}
         self._subscription = Subscription(
             broker,
-            exclusive_queue(f"carnet.{sealer.client_id}", REPLY, None),
+            exclusive_queue(f"carnet.{sealer.client_id}", REPLY),
             prefetch=PREFETCH,
             on_lost=self._give_up,
         )

@@ -69,7 +69,7 @@ class Rights:
 
 
 def own_queues(client: str) -> str:
-    """How the names of the exclusive queues of one client's processes begin."""
+    """How the names of the queues of one client's processes begin."""
     return f"carnet.{client}."
 
 

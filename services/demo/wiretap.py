@@ -9,7 +9,7 @@ from messaging.broker import Broker
 from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.publisher import Publisher
-from messaging.subscription import Subscription, exclusive_queue, shared_queue
+from messaging.subscription import Subscription, listening_queue, shared_queue
 from messaging.topology import COMMANDS
 from services.contracts.topology import ORDERS_COMMANDS
 from services.demo.forgeries import Captured
@@ -25,7 +25,7 @@ class Wiretap:
         self._broker = Broker(url, name="carnet-demo")
         self._publisher = Publisher(self._broker, client_id="carnet-demo")
         self._commands = Subscription(
-            self._broker, exclusive_queue("carnet.demo", COMMANDS, ["orders.place"]), prefetch=100
+            self._broker, listening_queue("carnet.demo", COMMANDS, ["orders.place"]), prefetch=100
         )
         self._dead = Subscription(self._broker, shared_queue(ORDERS_COMMANDS.dead), prefetch=1000)
         self._shutdown = asyncio.Event()

@@ -12,7 +12,7 @@ from auth.strict import parse_json_object, parse_token
 from messaging.broker import Broker
 from messaging.broker_clock import Skew, judge_skew
 from messaging.findings import Finding, Verdict, fail, ok
-from messaging.subscription import Subscription, exclusive_queue
+from messaging.subscription import Subscription, listening_queue
 from messaging.topology import TRUST
 
 CHECK: Final = "feed"
@@ -29,7 +29,7 @@ async def examine_feed(
     Raises:
         BrokerUnavailableError: the connection broke.
     """
-    source = exclusive_queue(f"carnet.{client_id}.doctor", TRUST, [""])
+    source = listening_queue(f"carnet.{client_id}.doctor", TRUST, [""])
     listener = Subscription(broker, source, prefetch=10)
     ended = asyncio.Event()
     running = asyncio.create_task(listener.run(ended), name="doctor's feed")

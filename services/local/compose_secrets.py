@@ -1,4 +1,4 @@
-"""Makes the secrets that compose.yaml mounts: keys, passwords, and the files that hold them.
+"""Makes the secrets that the compose files mount: keys, passwords, and the files that hold them.
 
 Repeating keeps every key and password that is there, and writes the files that follow from
 them anew. The folder is closed to everybody else on this machine. What lies in it can be read
@@ -23,6 +23,9 @@ from services.local.trust import make_local_trust
 
 AMQP_PORT: Final = 5672
 BROKER_HOST: Final = "rabbitmq"
+CLUSTER_HOSTS: Final = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
+"""As `compose/cluster.conf` names them."""
+
 DATABASE_HOST: Final = "postgres"
 
 
@@ -46,12 +49,15 @@ def make_secrets(folder: Path) -> None:
 
 
 def _make_broker_logins(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    (folder / "cluster").mkdir(parents=True, exist_ok=True)
+    _kept_secret(folder / "erlang.cookie")
     logins = {
         name: Login(name, _kept_secret(folder / f"{name}.password")) for name in (*RIGHTS, OPERATOR)
     }
     for client in RIGHTS:
         _write(folder / f"{client}.url", logins[client].url(BROKER_HOST, AMQP_PORT))
+        nodes = (logins[client].url(host, AMQP_PORT) for host in CLUSTER_HOSTS)
+        _write(folder / "cluster" / f"{client}.url", "\n".join(nodes))
     # The operator comes from outside, by the port that is published on this machine.
     _write(folder / f"{OPERATOR}.url", logins[OPERATOR].url(LOOPBACK, AMQP_PORT))
     _write(folder / "definitions.json", json.dumps(stack_definitions(logins), indent=1))

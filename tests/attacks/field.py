@@ -27,7 +27,7 @@ from messaging.delivery import Delivery
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
-from messaging.subscription import Subscription, exclusive_queue, shared_queue
+from messaging.subscription import Subscription, listening_queue, shared_queue
 from messaging.topology import EVENTS, declare
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS, TOPOLOGY
 from services.orders.__main__ import MIGRATIONS
@@ -186,7 +186,7 @@ async def open_field(amqp_url: str, folder: Path) -> AsyncIterator[Field]:
         clock=trust.clock,
         service=ORDER_SERVICE,
     )
-    events = Subscription(broker, exclusive_queue("test", EVENTS, ["#"]), prefetch=100)
+    events = Subscription(broker, listening_queue("test", EVENTS, ["#"]), prefetch=100)
     dead = Subscription(broker, shared_queue(ORDERS_COMMANDS.dead), prefetch=100)
     shutdown = asyncio.Event()
     runs = asyncio.create_task(order_commands().run(parts, shutdown))

@@ -20,7 +20,7 @@ from messaging.delivery import Delivery
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
 from messaging.publisher import Publisher
-from messaging.subscription import Subscription, exclusive_queue
+from messaging.subscription import Subscription, listening_queue
 from messaging.topology import COMMANDS, EVENTS
 from services.contracts.topology import PLACE_ORDER
 from services.demo.forgeries import Captured, ForgersKeys, five_forgeries
@@ -51,7 +51,7 @@ class Mallory:
         self._broker = Broker(url, name="mallory")
         self._publisher = Publisher(self._broker, client_id="mallory")
         self._tap = Subscription(
-            self._broker, exclusive_queue("carnet.mallory", COMMANDS, ["#"]), prefetch=100
+            self._broker, listening_queue("carnet.mallory", COMMANDS, ["#"]), prefetch=100
         )
         self._key_set = key_set
         self._keys = keys

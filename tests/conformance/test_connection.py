@@ -256,7 +256,7 @@ async def test_an_expired_request_is_dropped_unread(publisher: Publisher, raw: R
 
 async def test_a_reply_queue_is_its_own_process_s_alone(link: Broker, raw: Raw) -> None:
     shutdown = asyncio.Event()
-    replies = Subscription(link, exclusive_queue("carnet.api-gateway", REPLY, None), prefetch=10)
+    replies = Subscription(link, exclusive_queue("carnet.api-gateway", REPLY), prefetch=10)
     running = asyncio.create_task(replies.run(shutdown))
     try:
         registration = await replies.wait_until_ready(WAIT)

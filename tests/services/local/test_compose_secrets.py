@@ -8,9 +8,18 @@ import yaml
 
 from auth.errors import KeyFileError
 from auth.keys import SigningKey
+from messaging.nodes import parse_urls
 from services.local.compose_secrets import make_secrets
 
-COMPOSE = Path(__file__).parents[3] / "compose.yaml"
+ROOT = Path(__file__).parents[3]
+
+
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Compose's own tags say how one file is laid over another; here they say nothing."""
+
+
+for tag in ("!reset", "!override"):
+    Loader.add_constructor(tag, lambda loader, node: loader.construct_sequence(node))
 
 
 @pytest.fixture
@@ -52,8 +61,9 @@ def test_repeating_keeps_every_secret(folder: Path) -> None:
     }
 
 
-def test_it_makes_every_file_that_compose_mounts(folder: Path) -> None:
-    compose = yaml.safe_load(COMPOSE.read_text())
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.cluster.yaml"])
+def test_it_makes_every_file_that_compose_mounts(folder: Path, file: str) -> None:
+    compose = yaml.load((ROOT / file).read_text(), Loader)  # noqa: S506 - a safe one
     wanted = [secret["file"] for secret in compose["secrets"].values()]
     for service in compose["services"].values():
         wanted += [mount.rpartition(":/")[0] for mount in service.get("volumes", ())]
@@ -63,3 +73,13 @@ def test_it_makes_every_file_that_compose_mounts(folder: Path) -> None:
     assert from_secrets
     for each in from_secrets:
         assert (folder / each.partition("}/")[2]).exists(), each
+
+
+def test_the_services_of_a_cluster_know_each_of_its_nodes(folder: Path) -> None:
+    configuration = (ROOT / "compose" / "cluster.conf").read_text()
+    urls = parse_urls((folder / "rabbitmq" / "cluster" / "order-service.url").read_text())
+
+    nodes = [f"nodes.{number} = rabbit@{url.host}" for number, url in enumerate(urls, start=1)]
+
+    assert len(nodes) == 3
+    assert all(f"cluster_formation.classic_config.{node}" in configuration for node in nodes)

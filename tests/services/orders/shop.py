@@ -28,7 +28,7 @@ from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
 from messaging.rpc import RpcClient, RpcParts
-from messaging.subscription import Subscription, exclusive_queue, shared_queue
+from messaging.subscription import Subscription, listening_queue, shared_queue
 from messaging.topology import EVENTS, declare
 from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, ORDERS_COMMANDS, TOPOLOGY
@@ -212,7 +212,7 @@ async def open_shop(amqp_url: str, database_url: str, folder: Path) -> AsyncIter
             decryption=keys[GATEWAY],
             clock=time.time,
         ),
-        events=Subscription(broker, exclusive_queue("test", EVENTS, ["#"]), prefetch=100),
+        events=Subscription(broker, listening_queue("test", EVENTS, ["#"]), prefetch=100),
         dead=Subscription(broker, shared_queue(ORDERS_COMMANDS.dead), prefetch=100),
     )
     shutdown = asyncio.Event()
