@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
@@ -28,8 +29,17 @@ LEFTOVER: Final = 60.0
 
 T = TypeVar("T")
 
-Source = Callable[[AbstractChannel], Awaitable[str]]
-"""Gives the name of the queue to consume from, on a channel that was just opened."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to consume from: `queue` gives its name, on a channel that was just opened.
+
+    left_behind: whether the broker keeps the queue when its only process leaves.
+    """
+
+    queue: Callable[[AbstractChannel], Awaitable[str]]
+    left_behind: bool = False
+
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +47,10 @@ log = structlog.get_logger(__name__)
 def shared_queue(name: str) -> Source:
     """A queue that exists already and that other replicas consume from too."""
 
-    async def source(_: AbstractChannel) -> str:
+    async def queue(_: AbstractChannel) -> str:
         return name
 
-    return source
+    return Source(queue)
 
 
 def exclusive_queue(prefix: str, exchange: Exchange) -> Source:
@@ -51,7 +61,7 @@ def exclusive_queue(prefix: str, exchange: Exchange) -> Source:
     for this queue alone may be published to it.
     """
 
-    async def source(channel: AbstractChannel) -> str:
+    async def declare(channel: AbstractChannel) -> str:
         name = _fresh_name(prefix)
         queue = await channel.declare_queue(
             name, exclusive=True, auto_delete=True, arguments={"x-queue-type": "classic"}
@@ -59,15 +69,15 @@ def exclusive_queue(prefix: str, exchange: Exchange) -> Source:
         await queue.bind(exchange.name, name)
         return name
 
-    return source
+    return Source(declare)
 
 
 def listening_queue(prefix: str, exchange: Exchange, routing_keys: Iterable[str]) -> Source:
     """A queue for this process of what is published to many.
 
     It is not lost with its node, so that whoever publishes has a confirm although a listener's
-    node is lost. It is made anew, under another name, by each registration; one that nobody
-    listens to any more is deleted by the broker.
+    node is lost. It is made anew, under another name, by each registration; one that is left is
+    deleted, at the latest by the broker once nobody has listened to it for a while.
     """
     keys = tuple(routing_keys)
     arguments: FieldTable = {
@@ -76,14 +86,14 @@ def listening_queue(prefix: str, exchange: Exchange, routing_keys: Iterable[str]
         "x-expires": int(LEFTOVER * 1000),
     }
 
-    async def source(channel: AbstractChannel) -> str:
+    async def declare(channel: AbstractChannel) -> str:
         name = _fresh_name(prefix)
         queue = await channel.declare_queue(name, durable=True, arguments=arguments)
         for key in keys:
             await queue.bind(exchange.name, key)
         return name
 
-    return source
+    return Source(declare, left_behind=True)
 
 
 def _fresh_name(prefix: str) -> str:
@@ -182,6 +192,8 @@ class Subscription:
             return
         with suppress(BrokerUnavailableError):
             await _in_time(_give_back(registration), CLOSE)
+            if self._source.left_behind:
+                await _in_time(registration.underlay.queue_delete(registration.queue), CLOSE)
             await _in_time(registration.close(), CLOSE)
 
     async def _register(self) -> Registration:
@@ -200,7 +212,7 @@ class Subscription:
 
     async def _consume(self, channel: AbstractChannel) -> Registration:
         await channel.set_qos(prefetch_count=self._prefetch)
-        queue = await self._source(channel)
+        queue = await self._source.queue(channel)
         registration = Registration(channel, await channel.get_underlay_channel(), queue)
         await registration.consume(self._deliveries.put_nowait)
         return registration

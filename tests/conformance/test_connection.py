@@ -20,9 +20,10 @@ from messaging.errors import (
 )
 from messaging.pause import first_of
 from messaging.publisher import Publisher
-from messaging.subscription import Subscription, exclusive_queue, shared_queue
+from messaging.subscription import Subscription, exclusive_queue, listening_queue, shared_queue
 from messaging.topology import (
     COMMANDS,
+    EVENTS,
     NO_LIMIT,
     REPLY,
     RETRY,
@@ -274,6 +275,31 @@ async def test_a_reply_queue_is_its_own_process_s_alone(link: Broker, raw: Raw) 
         shutdown.set()
         await running
         await replies.close()
+
+
+async def test_a_listener_s_queue_hears_what_is_published_to_many_and_goes_with_it(
+    link: Broker, raw: Raw
+) -> None:
+    shutdown = asyncio.Event()
+    heard = Subscription(
+        link, listening_queue("carnet.api-gateway.events", EVENTS, ["market.*"]), prefetch=10
+    )
+    running = asyncio.create_task(heard.run(shutdown))
+    try:
+        registration = await heard.wait_until_ready(WAIT)
+        await raw.publish(EVENTS.name, "market.sold", b"hello")
+        delivery = await heard.next()
+        assert delivery is not None
+        assert delivery.body == b"hello"
+        await delivery.ack()
+        await raw.channel.declare_queue(registration.queue, passive=True)
+    finally:
+        shutdown.set()
+        await running
+        await heard.close()
+
+    with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+        await raw.channel.declare_queue(registration.queue, passive=True)
 
 
 async def test_an_unacknowledged_message_is_delivered_again(
