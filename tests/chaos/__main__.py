@@ -20,7 +20,7 @@ from rich.console import Console
 
 from tests.chaos.databases import Kind
 from tests.chaos.play import Act, play
-from tests.chaos.report import show
+from tests.chaos.report import show, summary
 from tests.chaos.schedule import plan
 from tests.engine import POSTGRES_IMAGE, UnavailableError, require_image
 
@@ -47,7 +47,9 @@ async def _play_all(
     for kind, moments in plan(seed, kinds, faults).items():
         share = -(-orders // len(kinds))
         state = folder / kind
-        acts.append(await play(state, kind, moments, seed=seed, orders=share, rate=rate, say=say))
+        act = await play(state, kind, moments, seed=seed, orders=share, rate=rate, say=say)
+        say(f"{kind}: {summary([act])}")
+        acts.append(act)
     return acts
 
 

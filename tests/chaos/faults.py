@@ -96,7 +96,10 @@ class Terminate(Fault):
     area = "process"
 
     async def strike(self, stage: Stage) -> None:
-        self.one_of(stage.fleet.replicas).signal(signal.SIGTERM)
+        replica = self.one_of(stage.fleet.replicas)
+        runs = replica.runs
+        replica.signal(signal.SIGTERM)
+        await replica.until_ready(after=runs)
 
 
 class RollingRestart(Fault):

@@ -24,16 +24,23 @@ def show(console: Console, seed: int, acts: list[Act]) -> int:
         for finding in act.verdict.findings[:SHOWN]:
             console.print(f"{finding.breach}: {finding.what}", markup=False, highlight=False)
     console.print(_figures(acts))
-    broken = sum(len(act.verdict.findings) for act in acts)
-    struck = sum(felt.struck for act in acts for felt in act.felt)
-    accepted = sum(act.verdict.figures["requests accepted"] for act in acts)
-    console.print(
-        f"seed {seed}: {accepted} requests accepted under {struck} faults in "
-        f"{sum(act.seconds for act in acts):.0f} s; "
-        + ", ".join(f"{breach} {_count(acts, breach)}" for breach in BREACHES),
-        highlight=False,
+    console.print(f"seed {seed}: {summary(acts)}", highlight=False)
+    return 1 if any(act.verdict.findings for act in acts) else 0
+
+
+def summary(acts: list[Act]) -> str:
+    """One line: how much was asked for under how many faults, and each breach's count."""
+    orders, accepted = (
+        sum(act.verdict.figures[name] for act in acts)
+        for name in ("orders asked for", "requests accepted")
     )
-    return 1 if broken else 0
+    struck = sum(felt.struck for act in acts for felt in act.felt)
+    seconds = sum(act.seconds for act in acts)
+    breaches = ", ".join(f"{breach} {_count(acts, breach)}" for breach in BREACHES)
+    return (
+        f"{orders} orders, {accepted} requests accepted, under {struck} faults in {seconds:.0f} s; "
+        f"{breaches}"
+    )
 
 
 def _faults(act: Act) -> Table:
