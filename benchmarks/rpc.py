@@ -80,8 +80,9 @@ async def serve(state: Path, url: str, takes: str) -> None:
     shutdown = asyncio.Event()
     async with asyncio.TaskGroup() as running:
         running.create_task(server.run(parts, shutdown))
-        while not server.ready:  # noqa: ASYNC110 - it says nothing by itself
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while not server.ready:  # noqa: ASYNC110 - it says nothing by itself
+                await asyncio.sleep(0.01)
         print("ready", flush=True)
 
 

@@ -19,6 +19,8 @@ ANSWERED_WITHIN: Final = 120.0
 SETTLED_WITHIN: Final = 900.0
 """Longer than all waits between the attempts at one message: 12 min 36 s."""
 TOLD_WITHIN: Final = 90.0
+BEGUN_WITHIN: Final = 1800.0
+"""Seconds for the load to come as far as the next fault."""
 BREATH: Final = 1.0
 """Seconds between two moments."""
 
@@ -99,8 +101,9 @@ async def play(
 
 
 async def _until_begun(stage: Stage, orders: float) -> None:
-    while len(stage.ledger.wishes) < orders:  # noqa: ASYNC110 - the load counts, and says nothing
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(BEGUN_WITHIN):
+        while len(stage.ledger.wishes) < orders:  # noqa: ASYNC110 - the load says nothing
+            await asyncio.sleep(0.1)
 
 
 async def _strike(stage: Stage, moment: Moment, say: Say) -> list[Felt]:
