@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -136,7 +137,7 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 async def test_a_read_only_database_says_so(tmp_path: Path) -> None:
     """Opened read-only by URI, since tests may run as root, whom file modes do not stop."""
     path = tmp_path / "orders.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (x)")
     connection.close()
 
@@ -195,7 +196,8 @@ async def test_the_file_of_a_database_is_its_owners_alone(tmp_path: Path) -> Non
 
 async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    sqlite3.connect(path).execute("CREATE TABLE counter (id INT PRIMARY KEY, n INT)")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE counter (id INT PRIMARY KEY, n INT)")
     path.chmod(0o664)
     database = open_database(f"sqlite+aiosqlite:///{path}")
     try:

@@ -157,6 +157,8 @@ async def test_a_token_lets_its_client_do_its_job_and_nothing_else(
 @pytest.mark.parametrize("key", ["next", *OTHER_KEYS])
 async def test_every_key_that_is_listed_is_believed(realm: Realm, key: str) -> None:
     """The next one too, so that the issuer may move to it without a word to the broker."""
+    if key == "EdDSA" and _is_debian_13s(realm.broker._server):
+        pytest.skip("RabbitMQ 4.0 of Debian 13 believes no Ed25519 key")
     token = realm.token(key=realm.others[key])
 
     connection = await aio_pika.connect(realm.url(ORDER_SERVICE, token), timeout=WAIT)
@@ -356,6 +358,8 @@ async def test_a_renewal_that_the_broker_refuses_ends_in_a_new_login(realm: Real
 
 async def test_a_node_that_runs_learns_a_key_and_unlearns_it(realm: Realm, tmp_path: Path) -> None:
     """By docs/operations-broker-tokens.md: another key under a withdrawn one's id voids that."""
+    if _is_debian_13s(realm.broker._server):
+        pytest.skip("rabbitmqctl of Debian 13's RabbitMQ 4.0 finds no command of a plugin")
     added, other = SigningKey.generate(), SigningKey.generate()
     assert not await is_let_in(realm, added)
 
@@ -364,6 +368,10 @@ async def test_a_node_that_runs_learns_a_key_and_unlearns_it(realm: Realm, tmp_p
 
     await add_key(realm, added.kid, other, tmp_path)
     assert not await is_let_in(realm, added)
+
+
+def _is_debian_13s(server: object) -> bool:
+    return isinstance(server, PrivateNode) and server._installation.version[:2] == (4, 0)
 
 
 async def is_let_in(realm: Realm, key: SigningKey) -> bool:
