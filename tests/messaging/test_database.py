@@ -139,7 +139,6 @@ async def test_a_read_only_database_says_so(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (x)")
-    connection.close()
 
     assert "is read-only" in await _fault(f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true")
 
