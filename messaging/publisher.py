@@ -7,7 +7,9 @@ who have a place wait for it until their own deadline, and all others are told a
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, NoReturn, cast
 
 from aio_pika import DeliveryMode, Message
@@ -40,6 +42,18 @@ NOT_FOUND: Final = "NOT_FOUND"
 ACCESS_REFUSED: Final = "ACCESS_REFUSED"
 TOPIC: Final = "access to topic"
 
+CLOSE: Final = 3.0
+"""Seconds to close a channel in."""
+
+
+@dataclass
+class _Outlet:
+    """A channel, and how many publish on it at this moment."""
+
+    channel: AbstractChannel
+    underlay: UnderlayChannel
+    users: int = 0
+
 
 class Publisher:
     """Publishes envelopes in one client's name; share one per process."""
@@ -57,8 +71,10 @@ class Publisher:
         self._client_id = client_id
         self._clock = clock
         self._backlog = Backlog(limit)
-        self._channel: AbstractChannel | None = None
+        self._outlet: _Outlet | None = None
+        """What the next publish goes to."""
         self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def publish(self, envelope: Envelope, *, deadline: float) -> None:
         """Return once the broker has taken the message over; at most `deadline` seconds.
@@ -78,9 +94,10 @@ class Publisher:
         end = asyncio.get_running_loop().time() + deadline
         with self._backlog.place(size + len(envelope.body)):
             await self._link.wait_until_unblocked(deadline)
-            channel = await self._open(end)
+            outlet = await self._open(end)
             try:
-                await self._send(channel, envelope, end)
+                with self._using(outlet):
+                    await self._send(outlet.underlay, envelope, end)
             except ReturnedError as error:
                 raise UnroutableError(f"no queue takes {_name(envelope)}") from error
             except DeliveryError as error:
@@ -92,23 +109,48 @@ class Publisher:
             except BrokerUnavailableError as error:
                 raise CutOffError(f"{_name(envelope)}: {error.detail}") from error
 
-    async def _open(self, end: float) -> UnderlayChannel:
-        """The channel that all publish on; a new one after the old one was closed.
+    async def _open(self, end: float) -> _Outlet:
+        """The channel that all publish on; a new one where it was closed, or has said no.
 
         Raises:
             BacklogFullError: the broker owes us the confirms of too many that gave up waiting.
         """
         with broker_faults():
             async with asyncio.timeout_at(end), self._opening:
-                if self._channel is None or self._channel.is_closed:
+                outlet = self._outlet
+                if outlet is None or outlet.channel.is_closed:
                     left = end - asyncio.get_running_loop().time()
-                    self._channel = await self._link.channel(left, on_return_raises=True)
-                channel = cast("UnderlayChannel", await self._channel.get_underlay_channel())
-        if len(channel.confirmations) >= 2 * self._backlog.limit:
-            raise BacklogFullError(
-                f"the broker has left {len(channel.confirmations)} messages unconfirmed"
-            )
-        return channel
+                    channel = await self._link.channel(left, on_return_raises=True)
+                    underlay = cast("UnderlayChannel", await channel.get_underlay_channel())
+                    outlet = self._outlet = _Outlet(channel, underlay)
+        owed = len(outlet.underlay.confirmations)
+        if owed >= 2 * self._backlog.limit:
+            raise BacklogFullError(f"the broker has left {owed} messages unconfirmed")
+        return outlet
+
+    @contextmanager
+    def _using(self, outlet: _Outlet) -> Iterator[None]:
+        """After a nack, give the channel to nobody any more, and close it when nobody has it.
+
+        On RabbitMQ 3.10, a channel that first publishes to a queue just as that queue's leader is
+        lost goes on being nacked there; a new one is not. What is in flight on the old one may
+        still be confirmed.
+        """
+        outlet.users += 1
+        try:
+            yield
+        except ReturnedError:
+            raise  # a kind of DeliveryError, and no fault of the channel's
+        except DeliveryError:
+            if self._outlet is outlet:
+                self._outlet = None
+            raise
+        finally:
+            outlet.users -= 1
+            if not outlet.users and self._outlet is not outlet:
+                closing = asyncio.create_task(_close(outlet.channel), name="close after a nack")
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     async def _send(self, channel: UnderlayChannel, envelope: Envelope, end: float) -> None:
         message = Message(
@@ -136,6 +178,12 @@ class Publisher:
                 mandatory=True,
                 timeout=end - asyncio.get_running_loop().time(),
             )
+
+
+async def _close(channel: AbstractChannel) -> None:
+    with suppress(BrokerUnavailableError), broker_faults():
+        async with asyncio.timeout(CLOSE):
+            await channel.close()
 
 
 def _explain(envelope: Envelope, error: ChannelClosed) -> NoReturn:

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from messaging.broker import Broker
+from messaging.envelope import Envelope
 from messaging.errors import (
     BacklogFullError,
     BrokerUnavailableError,
@@ -80,7 +81,9 @@ async def test_a_broker_that_does_not_confirm_in_time_leaves_it_unknown(
         await publisher.publish(sell().envelope, deadline=0.2)
 
 
-async def test_a_queue_that_is_full_refuses_to_confirm(publisher: Publisher, link: Broker) -> None:
+@pytest_asyncio.fixture
+async def one_too_many(publisher: Publisher, link: Broker) -> Envelope:
+    """An envelope to a queue that is full, so that the broker nacks it."""
     arguments: dict[str, str | int] = {"x-max-length": 1, "x-overflow": "reject-publish"}
     full = Topology(
         queues=(Queue("full", arguments),), bindings=(Binding("full", COMMANDS.name, "full"),)
@@ -88,9 +91,51 @@ async def test_a_queue_that_is_full_refuses_to_confirm(publisher: Publisher, lin
     await declare(link, full, deadline=WAIT)
     envelope = replace(sell().envelope, route=replace(sell().envelope.route, routing_key="full"))
     await publisher.publish(envelope, deadline=WAIT)
+    return envelope
 
+
+async def test_a_queue_that_is_full_refuses_to_confirm(
+    publisher: Publisher, one_too_many: Envelope
+) -> None:
     with pytest.raises(NackedError, match="refused to take"):
-        await publisher.publish(envelope, deadline=WAIT)
+        await publisher.publish(one_too_many, deadline=WAIT)
+
+
+async def test_after_a_nack_a_new_channel_is_used_and_the_old_one_closed(
+    publisher: Publisher, one_too_many: Envelope, broker: RunningBroker, vhost: str
+) -> None:
+    async def channels() -> set[str]:
+        """The open ones that publish."""
+        async with broker.management() as api:
+            listed = (await api.get(f"/vhosts/{vhost}/channels")).raise_for_status().json()
+        return {channel["name"] for channel in listed if channel["confirm"]}
+
+    async with asyncio.timeout(WAIT):
+        while not (before := await channels()):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.1)
+
+    with pytest.raises(NackedError):
+        await publisher.publish(one_too_many, deadline=WAIT)
+    await publisher.publish(sell().envelope, deadline=WAIT)
+
+    async with asyncio.timeout(WAIT):
+        while not (after := await channels()) or after & before:  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0.1)
+    assert len(after) == 1
+
+
+async def test_what_is_in_flight_beside_a_nack_keeps_its_own_outcome(
+    publisher: Publisher, one_too_many: Envelope, raw: Raw
+) -> None:
+    envelopes = [one_too_many if number % 10 == 0 else sell().envelope for number in range(300)]
+
+    results = await asyncio.gather(
+        *(publisher.publish(e, deadline=WAIT) for e in envelopes), return_exceptions=True
+    )
+
+    outcomes = [type(result) for result in results]
+    assert outcomes == [NackedError if e is one_too_many else type(None) for e in envelopes]
+    assert await raw.count(WORK.name) == outcomes.count(type(None))
 
 
 async def test_more_than_the_backlog_holds_is_refused_at_once(
