@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from messaging.probe import accepts
 from services.contracts.topology import TOPOLOGY
 from services.local.command import run
 from services.local.definitions import generate_logins, stack_definitions
-from services.local.logins import OPERATOR
+from services.local.logins import OPERATOR, Login
 from services.local.ports import LOOPBACK, free_ports
 from tests.engine import RABBITMQ_IMAGE, require_image
 
@@ -34,7 +34,8 @@ class Cluster:
     process = None
     description = "the tests' cluster of three nodes"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, logins: Mapping[str, Login]) -> None:
+        """`logins`: one for each service, and the operator's."""
         self._folder = folder
         self._name = f"carnet-test-{secrets.token_hex(4)}"
         self._network = ""
@@ -42,14 +43,18 @@ class Cluster:
         ports = free_ports(2 * len(NODES))
         self._ports = dict(zip(NODES, ports[: len(NODES)], strict=True))
         self._management_ports = dict(zip(NODES, ports[len(NODES) :], strict=True))
-        self._logins = generate_logins()
+        self._logins = logins
 
     def url(self, login: str) -> str:
         """The URLs of all nodes."""
         return " ".join(self.node_url(node, login) for node in NODES)
 
     def node_url(self, node: str, login: str = OPERATOR) -> str:
-        return self._logins[login].url(LOOPBACK, self._ports[node])
+        return self._logins[login].url(LOOPBACK, self.port(node))
+
+    def port(self, node: str) -> int:
+        """Where it listens on this machine, from its first start to its removal."""
+        return self._ports[node]
 
     async def start(self) -> None:
         """Start all nodes; return when they are one cluster, with every queue on each of them."""
@@ -87,19 +92,23 @@ class Cluster:
     async def resume_node(self, node: str) -> None:
         await _docker("unpause", self._containers[node])
 
+    async def control(self, node: str, *command: str) -> None:
+        """Run `rabbitmqctl` at a node."""
+        await _docker("exec", "--user", "rabbitmq", self._containers[node], "rabbitmqctl", *command)
+
     async def leader(self, queue: str, *, lost: str = "") -> str:
         """The node that leads a queue, as another than the `lost` one says."""
         queues = await self._queues(next(node for node in NODES if node != lost))
         return str(queues[queue]["leader"]).removeprefix("rabbit@")
 
     async def until_whole(self) -> None:
-        """Wait until every queue of the topology has a replica up on each node, and all log in."""
+        """Wait until every quorum queue has a replica up on each node, and all log in."""
 
         async def whole() -> bool:
             queues = await self._queues(NODES[0])
-            return all(
-                len(queues.get(queue.name, {}).get("online", ())) == len(NODES)
-                for queue in TOPOLOGY.queues
+            replicated = [queue for queue in queues.values() if queue["type"] == "quorum"]
+            return all(queue.name in queues for queue in TOPOLOGY.queues) and all(
+                len(queue.get("online", ())) == len(NODES) for queue in replicated
             )
 
         await _until(whole, "whole")
@@ -168,7 +177,7 @@ async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
         UnavailableError: it cannot be had on this machine.
     """
     await asyncio.to_thread(require_image, RABBITMQ_IMAGE)
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, generate_logins())
     try:
         await cluster.start()
         yield cluster

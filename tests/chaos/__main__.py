@@ -1,7 +1,8 @@
 """Plays chaos and audits it: `python -m tests.chaos --seed 1 --orders 10000 --faults 40`.
 
-One act on PostgreSQL with two processes of each service, where a container engine is there, and
-one on SQLite with one of each; each kind of fault strikes in one of them at least.
+One act on PostgreSQL with two processes of each service, one on SQLite with one of each, and one
+on a cluster of three brokers: the first and the last where a container engine is there. Each kind
+of fault that these have strikes in one of them at least.
 """
 
 import logging
@@ -18,25 +19,29 @@ import typer
 import uvloop
 from rich.console import Console
 
-from tests.chaos.databases import Kind
 from tests.chaos.play import Act, play
 from tests.chaos.report import show, summary
+from tests.chaos.scenes import SCENES, Scene
 from tests.chaos.schedule import plan
-from tests.engine import POSTGRES_IMAGE, UnavailableError, require_image
+from tests.engine import UnavailableError, require_image
 
 
-def kinds_here() -> list[Kind]:
-    """The kinds of database that can be had on this machine."""
-    try:
-        require_image(POSTGRES_IMAGE)
-    except UnavailableError as error:
-        sys.stderr.write(f"chaos: no PostgreSQL ({error}): all is played on SQLite\n")
-        return ["sqlite"]
-    return ["postgres", "sqlite"]
+def scenes_here() -> list[Scene]:
+    """The scenes that can be set on this machine."""
+    scenes: list[Scene] = []
+    for scene, scenery in SCENES.items():
+        try:
+            if scenery.image is not None:
+                require_image(scenery.image)
+        except UnavailableError as error:
+            sys.stderr.write(f"chaos: no act on {scene} ({error}), nor the faults it alone has\n")
+        else:
+            scenes.append(scene)
+    return scenes
 
 
 async def _play_all(
-    folder: Path, kinds: list[Kind], *, seed: int, orders: int, faults: int, rate: float
+    folder: Path, scenes: list[Scene], *, seed: int, orders: int, faults: int, rate: float
 ) -> list[Act]:
     began = time.monotonic()
 
@@ -44,11 +49,11 @@ async def _play_all(
         sys.stderr.write(f"chaos {time.monotonic() - began:6.1f} s  {line}\n")
 
     acts = []
-    for kind, moments in plan(seed, kinds, faults).items():
-        share = -(-orders // len(kinds))
-        state = folder / kind
-        act = await play(state, kind, moments, seed=seed, orders=share, rate=rate, say=say)
-        say(f"{kind}: {summary([act])}")
+    for scene, moments in plan(seed, scenes, faults).items():
+        share = -(-orders // len(scenes))
+        state = folder / scene
+        act = await play(state, scene, moments, seed=seed, orders=share, rate=rate, say=say)
+        say(f"{scene}: {summary([act])}")
         acts.append(act)
     return acts
 
@@ -59,7 +64,9 @@ def chaos(
     orders: Annotated[int, typer.Option(min=1)] = 10_000,
     faults: Annotated[int, typer.Option(min=0)] = 36,
     rate: Annotated[float, typer.Option(min=0.1, help="Orders begun in a second, at most.")] = 25,
-    on: Annotated[list[str] | None, typer.Option(help="postgres, sqlite; both by default.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(help="postgres, sqlite, cluster; all by default.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep logs and results in this folder.")] = None,
 ) -> None:
     """Break everything under load, and see that nothing was lost and nothing done twice."""
@@ -68,13 +75,14 @@ def chaos(
     # Not the harness's own view of a broker that it killed.
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    kinds: list[Kind] = [k for k in kinds_here() if not on or k in on]
+    scenes = [scene for scene in scenes_here() if not on or scene in on]
     with tempfile.TemporaryDirectory(prefix="carnet-chaos-") as folder:
         state = Path(folder) if keep is None else keep
         # Asked to end, it puts everything right first, as on Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         acts = uvloop.run(
-            _play_all(state, kinds, seed=seed, orders=orders, faults=faults, rate=rate)
+            _play_all(state, scenes, seed=seed, orders=orders, faults=faults, rate=rate)
         )
     sys.exit(show(Console(), seed, acts))
 

@@ -9,10 +9,9 @@ import secrets
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import asyncpg
 
@@ -22,7 +21,6 @@ from services.local.service import CLIENTS
 from tests.chaos.proxy import Proxy
 from tests.engine import POSTGRES_IMAGE
 
-Kind = Literal["sqlite", "postgres"]
 Row = tuple[Any, ...]
 
 DISK: Final = 64 * 1024 * 1024
@@ -36,7 +34,6 @@ LOCK_WITHIN: Final = 20.0
 class Databases(ABC):
     """One database for each service."""
 
-    kind: ClassVar[Kind]
     replicas: ClassVar[int]
     """Processes of each service that it serves."""
 
@@ -60,7 +57,6 @@ class Databases(ABC):
 class SqliteDatabases(Databases):
     """A file for each service; the orders' on a small disk of its own, where we may make one."""
 
-    kind = "sqlite"
     replicas = 1
 
     def __init__(self, folder: Path) -> None:
@@ -162,7 +158,6 @@ class SqliteLock:
 class PostgresDatabases(Databases):
     """A container with a database for each service, each behind a proxy of ours."""
 
-    kind = "postgres"
     replicas = 2
 
     def __init__(self) -> None:
@@ -275,10 +270,3 @@ class PostgresDatabases(Databases):
         if not answer.succeeded:
             raise RuntimeError(f"docker {arguments[0]}: {answer.last_line}")
         return answer
-
-
-Make = Callable[[Path], Databases]
-KINDS: Final[dict[Kind, Make]] = {
-    "postgres": lambda _folder: PostgresDatabases(),
-    "sqlite": SqliteDatabases,
-}

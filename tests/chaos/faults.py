@@ -6,13 +6,18 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final, Literal
 
+from services.contracts.topology import ORDERS_COMMANDS
 from services.local.service import CLIENTS
+from tests.chaos.broker import ClusterBroker, SingleBroker
 from tests.chaos.controls import Point
 from tests.chaos.databases import PostgresDatabases, SqliteDatabases
 from tests.chaos.fleet import Replica
+from tests.chaos.scenes import SCENES, Scene
 from tests.chaos.stage import Stage
+from tests.clusters import NODES, Cluster
 
 Area = Literal["process", "network", "broker", "database", "clock", "message"]
 
@@ -121,11 +126,70 @@ class KillBroker(Fault):
     area = "broker"
     hold = (1.0, 8.0)
 
+    def possible(self, stage: Stage) -> bool:
+        return isinstance(stage.broker, SingleBroker)
+
     async def strike(self, stage: Stage) -> None:
-        await stage.broker.kill()
+        await self.node(stage).kill()
 
     async def heal(self, stage: Stage) -> None:
-        await stage.broker.start()
+        await self.node(stage).start()
+
+    @staticmethod
+    def node(stage: Stage) -> SingleBroker:
+        if not isinstance(stage.broker, SingleBroker):
+            raise TypeError("not on one node")
+        return stage.broker
+
+
+class _ClusterFault(Fault):
+    area = "broker"
+
+    def possible(self, stage: Stage) -> bool:
+        return isinstance(stage.broker, ClusterBroker)
+
+    @staticmethod
+    def cluster(stage: Stage) -> Cluster:
+        if not isinstance(stage.broker, ClusterBroker):
+            raise TypeError("not on a cluster")
+        return stage.broker.cluster
+
+
+class KillNode(_ClusterFault):
+    """SIGKILL to a node of the cluster; it is started again on what it had on disk."""
+
+    hold = (2.0, 25.0)
+
+    def __init__(self, rng: random.Random, *, leading: bool) -> None:
+        """`leading`: the one that leads the work queue, else any."""
+        super().__init__(rng)
+        self._leading = leading
+
+    async def strike(self, stage: Stage) -> None:
+        cluster = self.cluster(stage)
+        if self._leading:
+            self.target = await cluster.leader(ORDERS_COMMANDS.name)
+        else:
+            self.target = self.rng.choice(NODES)
+        await cluster.kill_node(self.target)
+
+    async def heal(self, stage: Stage) -> None:
+        await self.cluster(stage).start_node(self.target)
+        await self.cluster(stage).until_whole()
+
+
+class HangNode(_ClusterFault):
+    """A node of the cluster stands still, its connections open; then it goes on."""
+
+    hold = (4.0, 35.0)
+
+    async def strike(self, stage: Stage) -> None:
+        self.target = self.rng.choice(NODES)
+        await self.cluster(stage).pause_node(self.target)
+
+    async def heal(self, stage: Stage) -> None:
+        await self.cluster(stage).resume_node(self.target)
+        await self.cluster(stage).until_whole()
 
 
 class MemoryAlarm(Fault):
@@ -356,13 +420,13 @@ class Duplicates(Fault):
 class Entry:
     """A kind of fault: its name, and how one is made.
 
-    on: the only kind of database that it exists for.
+    on: the scenes that it exists in.
     short: whether it strikes in a short run too.
     """
 
     name: str
     make: Callable[[random.Random], Fault]
-    on: Literal["postgres", "sqlite"] | None = None
+    on: tuple[Scene, ...] = tuple(SCENES)
     short: bool = False
 
 
@@ -377,6 +441,8 @@ def _kill_at(service: str, point: Point) -> Callable[[random.Random], Fault]:
 def _jump(least: float, most: float) -> Callable[[random.Random], Fault]:
     return lambda rng: ClockJump(rng, least, most)
 
+
+_FILES: Final[tuple[Scene, ...]] = ("sqlite", "cluster")
 
 TABLE: Final[tuple[Entry, ...]] = (
     Entry("users killed", _kill("users")),
@@ -402,19 +468,22 @@ TABLE: Final[tuple[Entry, ...]] = (
     Entry("killed between act and reply", _kill_at("users", Point.REPLY_UNSENT), short=True),
     Entry("terminated", Terminate, short=True),
     Entry("rolling restart", RollingRestart),
-    Entry("broker killed", KillBroker, short=True),
+    Entry("broker killed", KillBroker, on=("postgres", "sqlite"), short=True),
+    Entry("node killed", partial(KillNode, leading=False), on=("cluster",)),
+    Entry("leading node killed", partial(KillNode, leading=True), on=("cluster",)),
+    Entry("node hung", HangNode, on=("cluster",)),
     Entry("broker short of memory", MemoryAlarm),
     Entry("connections cut", Cut, short=True),
     Entry("slow network", Latency),
     Entry("silent network", Stall),
-    Entry("PostgreSQL killed", KillPostgres, on="postgres"),
-    Entry("PostgreSQL stands still", PausePostgres, on="postgres"),
-    Entry("PostgreSQL read-only", ReadOnlyPostgres, on="postgres"),
-    Entry("PostgreSQL table locked", LockPostgres, on="postgres"),
-    Entry("slow PostgreSQL", SlowPostgres, on="postgres"),
-    Entry("SQLite locked", LockSqlite, on="sqlite", short=True),
-    Entry("slow SQLite", SlowSqlite, on="sqlite"),
-    Entry("disk full", FullDisk, on="sqlite", short=True),
+    Entry("PostgreSQL killed", KillPostgres, on=("postgres",)),
+    Entry("PostgreSQL stands still", PausePostgres, on=("postgres",)),
+    Entry("PostgreSQL read-only", ReadOnlyPostgres, on=("postgres",)),
+    Entry("PostgreSQL table locked", LockPostgres, on=("postgres",)),
+    Entry("slow PostgreSQL", SlowPostgres, on=("postgres",)),
+    Entry("SQLite locked", LockSqlite, on=_FILES, short=True),
+    Entry("slow SQLite", SlowSqlite, on=_FILES),
+    Entry("disk full", FullDisk, on=_FILES, short=True),
     Entry("clock a little ahead", _jump(5, 25)),
     Entry("clock a little behind", _jump(-25, -5)),
     Entry("clock far ahead", _jump(60, 400)),

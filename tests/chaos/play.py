@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.audit import Verdict, audit
-from tests.chaos.databases import Kind
 from tests.chaos.evidence import Evidence, gather, latest, settle
 from tests.chaos.ledger import Ledger, to_json
+from tests.chaos.scenes import Scene
 from tests.chaos.schedule import Moment, Strike
 from tests.chaos.stage import Stage, set_stage
 
@@ -44,7 +44,7 @@ class Felt:
 class Act:
     """An act that was played."""
 
-    kind: Kind
+    scene: Scene
     ledger: Ledger
     evidence: Evidence
     verdict: Verdict
@@ -60,7 +60,7 @@ class Act:
 
 async def play(
     state: Path,
-    kind: Kind,
+    scene: Scene,
     moments: Sequence[Moment],
     *,
     seed: int,
@@ -70,8 +70,8 @@ async def play(
 ) -> Act:
     """Play `moments` while at least `orders` orders are placed, then audit."""
     began = time.monotonic()
-    async with set_stage(state, kind, seed=f"{seed} {kind}", rate=rate) as stage:
-        where = f"{kind}, {stage.broker.description}, {len(stage.fleet.replicas)} processes"
+    async with set_stage(state, scene, seed=f"{seed} {scene}", rate=rate) as stage:
+        where = f"{scene}, {stage.broker.description}, {len(stage.fleet.replicas)} processes"
         say(f"{where}: ready after {time.monotonic() - began:.0f} s")
         stage.load.begin()
         felt = []
@@ -97,7 +97,7 @@ async def play(
         (state / "evidence.json").write_text(to_json(evidence))
         verdict = audit(stage.ledger, evidence)
     seconds = time.monotonic() - began
-    return Act(kind, stage.ledger, evidence, verdict, felt, seconds, gave_up, late, where)
+    return Act(scene, stage.ledger, evidence, verdict, felt, seconds, gave_up, late, where)
 
 
 async def _until_begun(stage: Stage, orders: float) -> None:

@@ -59,7 +59,7 @@ def _faults(act: Act) -> Table:
 
 
 def _figures(acts: list[Act]) -> Table:
-    table = Table("", *(act.kind for act in acts), "together")
+    table = Table("", *(act.scene for act in acts), "together")
     for column in table.columns[1:]:
         column.justify = "right"
 

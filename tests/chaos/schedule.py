@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.chaos.databases import Kind
 from tests.chaos.faults import TABLE, Entry, Fault
+from tests.chaos.scenes import Scene
 
 TWO_AT_ONCE = 0.4
 """How often a second fault, of another area, strikes beside the first."""
@@ -24,26 +24,27 @@ Moment = list[Strike]
 
 
 def plan(
-    seed: int, kinds: Sequence[Kind], faults: int, table: Sequence[Entry] = TABLE
-) -> dict[Kind, list[Moment]]:
+    seed: int, scenes: Sequence[Scene], faults: int, table: Sequence[Entry] = TABLE
+) -> dict[Scene, list[Moment]]:
     """The moments of each act: every kind of fault at least once, `faults` in all at least.
 
-    What exists on one kind of database strikes in its act; the rest is dealt out to all acts.
+    What exists in one scene alone strikes there; the rest evens the acts out.
     """
     rng = random.Random(seed)  # noqa: S311 - to be played again, not to be secret
-    drawn: dict[Kind, list[Entry]] = {kind: [] for kind in kinds}
-    common = [entry for entry in table if entry.on is None]
-    for number, entry in enumerate(rng.sample(common, len(common))):
-        drawn[kinds[number % len(kinds)]].append(entry)
-    for entry in table:
-        if entry.on in drawn:
-            drawn[entry.on].append(entry)
+    drawn: dict[Scene, list[Entry]] = {scene: [] for scene in scenes}
+
+    def emptiest(of: Sequence[Scene]) -> Scene:
+        return min(of, key=lambda scene: len(drawn[scene]))
+
+    for entry in sorted(rng.sample(table, len(table)), key=lambda entry: len(entry.on)):
+        if fitting := [scene for scene in scenes if scene in entry.on]:
+            drawn[emptiest(fitting)].append(entry)
     while sum(map(len, drawn.values())) < faults:
-        kind = min(kinds, key=lambda each: len(drawn[each]))
-        drawn[kind].append(rng.choice([entry for entry in table if entry.on in {None, kind}]))
+        scene = emptiest(scenes)
+        drawn[scene].append(rng.choice([entry for entry in table if scene in entry.on]))
     for entries in drawn.values():
         rng.shuffle(entries)
-    return {kind: _moments(entries, rng) for kind, entries in drawn.items()}
+    return {scene: _moments(entries, rng) for scene, entries in drawn.items()}
 
 
 def _moments(entries: list[Entry], rng: random.Random) -> list[Moment]:
