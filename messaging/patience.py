@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
 from auth.errors import TrustUnavailableError
 from messaging.errors import DatabaseUnavailableError
 from messaging.pause import Backoff
+
+LONGEST: Final = 5.0
 
 T = TypeVar("T")
 
@@ -22,8 +24,10 @@ class GivenUpError(Exception):
 class Patience:
     """Until one of `ends`: the shutdown, the loss of the delivery's channel."""
 
-    def __init__(self, *ends: asyncio.Event) -> None:
+    def __init__(self, *ends: asyncio.Event, longest: float = LONGEST) -> None:
+        """`longest`: seconds between two tries at most."""
         self._ends = ends
+        self._longest = longest
 
     async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
         """The result of `step`, tried again for as long as it is our fault that there is none.
@@ -31,7 +35,7 @@ class Patience:
         Raises:
             GivenUpError: an end has come. A step that runs already is let finish.
         """
-        backoff = Backoff()
+        backoff = Backoff(limit=self._longest)
         while True:
             if any(end.is_set() for end in self._ends):
                 raise GivenUpError

@@ -1,5 +1,6 @@
 """From a request to its reply: verify, start at most once, answer in time or not at all."""
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ from messaging.errors import (
     PublishError,
     UnroutableError,
 )
+from messaging.patience import Patience
 from messaging.registry import Registry
 from messaging.rpc.absent import Absent
 from messaging.rpc.bodies import Cipher, Reply, refused_reply, reply_route
@@ -30,9 +32,14 @@ from messaging.rpc.caller import Caller
 from messaging.rpc.errors import INTERNAL_ERROR, UNAVAILABLE, NoRecipientKeyError, Refused
 from messaging.rpc.parts import RpcParts
 from messaging.rpc.single_use import SingleUse
+from messaging.topology import MAX_REQUEST_LIFE
 
+MAX_LIFE: Final = MAX_REQUEST_LIFE.total_seconds()
 SHORTEST: Final = 1.0
 """Seconds that a reply has at least: the caller's clock may be behind ours."""
+
+UNJUDGED: Final = TrustUnavailableError("for the whole life of a request").code
+"""Why a request was dropped that could not be judged in its time."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,19 +81,27 @@ class Answering:
         self._absent = Absent()
         self._counts = counts
 
-    async def answer(self, delivery: Delivery) -> None:
-        """Publish the reply, unless nobody is there to have it, or nobody who may."""
-        try:
-            asked = self._authenticate(delivery)
-        except (RefusalError, TrustUnavailableError) as error:
+    async def answer(self, delivery: Delivery, patience: Patience) -> None:
+        """Publish the reply, unless nobody is there to have it, or nobody who may.
+
+        Raises:
+            GivenUpError: the end of `patience` came before it could be judged; it is not settled.
+        """
+        asked = await self._judge(delivery, patience)
+        # Before it is started on: a request is answered once or not at all.
+        await delivery.ack()
+        if isinstance(asked, str):
             # Whoever sent it is not known to be who it says: there is nobody to answer to.
-            self._drop(error.code, delivery)
+            self._drop(asked, delivery)
             return
         unanswerable = self._unanswerable(asked)
         if unanswerable is not None:
             self._drop(unanswerable, delivery)
             return
-        reply = await self._answer(asked)
+        reply = await self._answer_in_time(asked)
+        if reply is None:
+            self._drop("out_of_time", delivery)
+            return
         try:
             await self._send(reply, asked)
         except UnroutableError:
@@ -95,7 +110,21 @@ class Answering:
         except (BrokerUnavailableError, PublishError, NoRecipientKeyError) as error:
             self._drop(error.code, delivery)
 
-    def _authenticate(self, delivery: Delivery) -> _Asked:
+    async def _judge(self, delivery: Delivery, patience: Patience) -> _Asked | str:
+        """The request, or why nobody knows whose it is.
+
+        While trust is away it is held here, for as long as its sender says that it counts.
+        """
+        life = MAX_LIFE if delivery.life is None else min(delivery.life, MAX_LIFE)
+        try:
+            async with asyncio.timeout(life - delivery.waited):
+                return await patience.insist(lambda: self._authenticate(delivery))
+        except RefusalError as refusal:
+            return refusal.code
+        except TimeoutError:
+            return UNJUDGED
+
+    async def _authenticate(self, delivery: Delivery) -> _Asked:
         handler = self._handlers.choose(delivery.type)
         try:
             message = self._parts.verifier.request(
@@ -113,38 +142,51 @@ class Answering:
     def _unanswerable(self, asked: _Asked) -> str | None:
         """Why a genuine request is not even started on, if so."""
         seal, now, delivery = asked.seal, self._parts.clock(), asked.delivery
-        until = seal.exp + LEEWAY
-        # The leeway is for clocks that differ. How long it has waited here we know exactly.
-        if until < now or delivery.waited >= _life(asked):
+        if self._left(asked) <= 0:
             return "late"
         if not (delivery.reply_to or "").startswith(f"carnet.{seal.iss}."):
             return "foreign_reply_to"  # nobody aims a reply at another client's queue
         if delivery.reply_to in self._absent:
             return "caller_gone"
-        if not self._used.use(seal.iss, seal.jti, until=until, now=now):
+        if not self._used.use(seal.iss, seal.jti, until=seal.exp + LEEWAY, now=now):
             return "replayed"
         return None
 
-    async def _answer(self, asked: _Asked) -> Reply[BaseModel]:
+    def _left(self, asked: _Asked) -> float:
+        """Seconds until the request's end."""
+        # The leeway is for clocks that differ. How long it has waited here we know exactly.
+        by_the_seal = asked.seal.exp + LEEWAY - self._parts.clock()
+        return min(_life(asked) - asked.delivery.waited, by_the_seal)
+
+    async def _answer_in_time(self, asked: _Asked) -> Reply[BaseModel] | None:
+        """The reply; None if the request's end came first. Then the handler was cancelled."""
+        try:
+            async with asyncio.timeout(self._left(asked)) as limit:
+                reply, became = await self._answer(asked)
+        except TimeoutError:
+            return None
+        if limit.expired() or self._left(asked) <= 0:  # a handler may heed no cancellation
+            return None
+        self._counts[became] += 1
+        return reply
+
+    async def _answer(self, asked: _Asked) -> tuple[Reply[BaseModel], str]:
+        """The reply, and what has become of the request."""
         try:
             result = await self._run(asked)
         except Refused as refusal:
-            self._counts["refused"] += 1
-            return refused_reply(refusal.code, refusal.detail, retry_after=refusal.retry_after)
+            reply = refused_reply(refusal.code, refusal.detail, retry_after=refusal.retry_after)
+            return reply, "refused"
         except RefusalError as refusal:
-            self._counts["refused"] += 1
-            return refused_reply(refusal.code, refusal.detail)
+            return refused_reply(refusal.code, refusal.detail), "refused"
         except (DatabaseUnavailableError, TrustUnavailableError) as fault:
-            self._counts["failed"] += 1
             log.warning("request_not_answerable", type=asked.seal.ty, detail=fault.detail)
-            return refused_reply(UNAVAILABLE, "the service cannot answer at present")
+            return refused_reply(UNAVAILABLE, "the service cannot answer at present"), "failed"
         except Exception:
             # A handler may raise anything; its text may hold what the caller must not see.
-            self._counts["failed"] += 1
             log.exception("request_failed", type=asked.seal.ty, request_id=asked.seal.jti)
-            return refused_reply(INTERNAL_ERROR, "the service failed at this request")
-        self._counts["answered"] += 1
-        return Reply[BaseModel].model_construct({"ok"}, ok=result)
+            return refused_reply(INTERNAL_ERROR, "the service failed at this request"), "failed"
+        return Reply[BaseModel].model_construct({"ok"}, ok=result), "answered"
 
     async def _run(self, asked: _Asked) -> BaseModel:
         if asked.refusal is not None:

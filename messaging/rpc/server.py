@@ -7,27 +7,34 @@
 
 A handler returns the contract's reply or raises `Refused`; a `RefusalError` counts as one too. It
 is not started for a caller that is gone: the request's time has passed, in the queue or here, or
-the broker has said that the caller's reply queue is no more. When the database or the trust is
-away, the caller is told `unavailable`. What is unforeseen is logged here, and the caller learns no
-more than that.
+the broker has said that the caller's reply queue is no more. At the request's end it is cancelled,
+and nothing is answered. A request that comes while trust is away is held, unanswered and not
+acknowledged, until it can be judged or its time is over. When a handler finds the database or the
+trust away, the caller is told `unavailable`. What is unforeseen is logged here, and the caller
+learns no more than that.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
 from auth.policy import Policy
 from messaging.contract import Request
 from messaging.delivery import Delivery
+from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
 from messaging.rpc.answering import Answering, RequestHandler
 from messaging.rpc.caller import Caller
 from messaging.rpc.parts import RpcParts
 from messaging.serving import serve
 from messaging.subscription import Subscription, shared_queue
+
+LOOK: Final = 1.0
+"""Seconds between two looks at most whether trust is back: a request has only a few."""
 
 R = TypeVar("R", bound=BaseModel)
 Q = TypeVar("Q", bound=Request[Any])
@@ -42,7 +49,10 @@ class RpcServer:
         self._handlers: Registry[RequestHandler] = Registry()
         self._subscription: Subscription | None = None
         self.counts: Counter[str] = Counter()
-        """What became of requests: `answered`, `refused`, `failed`, `dropped:<why>`."""
+        """What became of requests: `answered`, `refused`, `failed`, `dropped:<why>`.
+
+        `dropped:out_of_time` are the handlers that were cancelled at their request's end.
+        """
 
     @property
     def ready(self) -> bool:
@@ -85,9 +95,9 @@ class RpcServer:
         )
 
         async def handle(delivery: Delivery) -> None:
-            # Before it is started on: a request is answered once or not at all.
-            await delivery.ack()
-            await answering.answer(delivery)
+            patience = Patience(shutdown, delivery.registration.lost, longest=LOOK)
+            with suppress(GivenUpError):  # the broker keeps the request
+                await answering.answer(delivery, patience)
 
         await serve(
             self._subscription,

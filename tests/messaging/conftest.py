@@ -11,6 +11,7 @@ from messaging.broker import Broker
 from messaging.publisher import Publisher
 from messaging.topology import declare
 from tests.brokers import Brokers
+from tests.messaging.counter import Counter, open_counter
 from tests.messaging.market import GATEWAY, TOPOLOGY
 from tests.messaging.raw import WAIT, Raw, raw_channel
 from tests.messaging.stall import Stall, open_stall
@@ -53,6 +54,13 @@ async def raw(amqp_url: str, link: Broker) -> AsyncIterator[Raw]:
     del link
     async with raw_channel(amqp_url) as raw:
         yield raw
+
+
+@pytest_asyncio.fixture
+async def counter(link: Broker, publisher: Publisher) -> AsyncIterator[Counter]:
+    """The market answers, and the gateway can ask, over one connection."""
+    async with open_counter(link, publisher) as counter:
+        yield counter
 
 
 @pytest_asyncio.fixture

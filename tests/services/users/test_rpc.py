@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import aio_pika
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from auth.assertion import sign_assertion
 from auth.encryption import DecryptionKey
@@ -21,6 +24,7 @@ from auth.strict import parse_token
 from auth.tokens import CarnetClaims
 from auth.verifier import Verifier
 from messaging.contract import Request
+from messaging.database import open_database
 from messaging.rpc import RpcRefusedError, RpcTimeoutError
 from messaging.topology import REPLY, RPC
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USERS_RPC
@@ -37,6 +41,10 @@ from services.contracts.users import (
     SignOut,
     Tokens,
 )
+from services.users.store import Session
+from tests.databases import Postgres
+from tests.engine import UnavailableError
+from tests.messaging.raw import until
 from tests.services.users.realm import PASSWORD, REPORTS
 from tests.services.users.running import Client, Running, opened, prepare, running, serving
 
@@ -285,6 +293,34 @@ async def test_a_captured_request_does_nothing_at_a_replica_that_never_saw_it(
             assert (await next_of(replies)).type == "users.refresh.v1.reply"
 
             assert await gateway.ask(Refresh(refresh_token=refreshed.refresh_token or ""))
+
+
+async def test_a_refresh_that_comes_to_nothing_in_its_time_spends_no_token(
+    amqp_url: str, tmp_path: Path, postgres: Postgres
+) -> None:
+    """Its caller has had no answer and asks again: that must not look like a thief's reuse."""
+    prepare(tmp_path)
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(postgres.fresh_database())
+        except UnavailableError as error:
+            pytest.skip(f"no PostgreSQL: {error}")
+        database = open_database(url)
+        stack.push_async_callback(database.close)
+        logs = stack.enter_context(capture_logs())
+        service = await stack.enter_async_context(opened(tmp_path, amqp_url))
+        await stack.enter_async_context(serving(tmp_path, amqp_url, url))
+        gateway = await service.client()
+        await gateway.ask(Register(name="ada", password=PASSWORD))
+        token = (await sign_in(gateway)).refresh_token or ""
+
+        async with database.transaction() as session:
+            await session.execute(select(Session).with_for_update())
+            with pytest.raises(RpcTimeoutError):  # it waits for the row that we hold
+                await gateway.ask(Refresh(refresh_token=token), deadline=2)
+            await until(lambda: any(entry.get("why") == "out_of_time" for entry in logs))
+
+        assert await gateway.ask(Refresh(refresh_token=token))
 
 
 async def next_of(queue: AbstractQueue) -> AbstractIncomingMessage:
