@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Self
 
 import structlog
@@ -126,17 +127,19 @@ class Delivery:
 
     async def ack(self) -> None:
         """It is done with. Does nothing once the channel is lost."""
-        await self._settle(self.registration.underlay.basic_ack)
+        await self._settle(partial(self.registration.underlay.basic_ack, wait=False))
 
     async def nack(self) -> None:
         """Give it back to the queue. Does nothing once the channel is lost."""
-        await self._settle(self.registration.underlay.basic_nack)
+        await self._settle(partial(self.registration.underlay.basic_nack, wait=False))
 
     async def _settle(self, send: Callable[[int], Awaitable[None]]) -> None:
         if not self.live:
             return
         del self.registration.unsettled[self.tag]
         try:
+            # Not until the connection has taken it: each would be a step of the loop's. As much as
+            # was prefetched waits to be written, at most.
             async with asyncio.timeout(SETTLE):
                 await send(self.tag)
         except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:

@@ -81,6 +81,24 @@ async def test_a_broker_that_does_not_confirm_in_time_leaves_it_unknown(
         await publisher.publish(sell().envelope, deadline=0.2)
 
 
+async def test_what_the_connection_does_not_take_is_not_written_without_bound(
+    publisher: Publisher, wire: Wire, raw: Raw
+) -> None:
+    """36 MB for a connection that is stuck: what the system does not hold is not sent later."""
+    await publisher.publish(sell().envelope, deadline=WAIT)
+    wire.hold()
+    large = replace(sell().envelope, body=b"x" * 60_000)
+
+    late = await asyncio.gather(
+        *(publisher.publish(large, deadline=1) for _ in range(600)), return_exceptions=True
+    )
+
+    assert {type(error) for error in late} == {LateError}
+    wire.release()
+    await publisher.publish(sell().envelope, deadline=60)  # confirmed after all before it
+    assert await raw.count(WORK.name) < 400
+
+
 @pytest_asyncio.fixture
 async def one_too_many(publisher: Publisher, link: Broker) -> Envelope:
     """An envelope to a queue that is full, so that the broker nacks it."""

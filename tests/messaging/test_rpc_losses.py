@@ -5,6 +5,8 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import ChannelLockedResource
 from sqlalchemy import insert, select
 
 from messaging.broker import Broker
@@ -255,6 +257,19 @@ async def test_a_request_that_waited_here_for_its_whole_time_is_not_started_on(
         assert set(counter.server.counts) <= {"answered", "dropped:late"}
 
 
+async def until_gone(queue: str, link: Broker) -> None:
+    """Wait until the broker has deleted an exclusive queue: what comes while it does is nacked."""
+    async with asyncio.timeout(WAIT):
+        while True:
+            channel = await link.consuming.channel(WAIT)
+            try:
+                await channel.declare_queue(queue, passive=True)
+            except ChannelNotFoundEntity:
+                return
+            except ChannelLockedResource:
+                await asyncio.sleep(0.02)
+
+
 async def test_no_more_requests_of_a_caller_that_is_gone_are_started_on(
     link: Broker, publisher: Publisher, amqp_url: str
 ) -> None:
@@ -284,7 +299,9 @@ async def test_no_more_requests_of_a_caller_that_is_gone_are_started_on(
             ]
             await busy.wait()
             await until(lambda: counter.waiting == 5)
+            replies = await client._subscription.wait_until_ready(WAIT)
             await other.close(WAIT)
+            await until_gone(replies.queue, link)
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [BrokerUnavailableError] * 6
 
