@@ -71,13 +71,19 @@ format: $(VENV)/.dev ## Write the code as ruff would
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure revocations, RPC, a short soak, the return from an outage
+bench: $(VENV)/.bench ## Measure everything, the peers beside us (QUICK=1: only whether it works)
+ifdef QUICK
+	@$(BIN)/python -m benchmarks --quick
+else
 	@$(BIN)/python -m benchmarks.live_revocations
 	@$(BIN)/python -m benchmarks.revocation_latency
 	@$(BIN)/python -m benchmarks.rpc
 	@$(BIN)/python -m benchmarks.soak 5000
 	@$(BIN)/python -m benchmarks.outage
 	CARNET_RECONNECT_MESSAGES=10000 $(BIN)/pytest -q tests/messaging/test_outages.py
+	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.report
+endif
 
 .PHONY: soak
 soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing may grow
@@ -93,6 +99,8 @@ lock: ## Lock the requirements anew (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.txt
 	uv pip compile $(LOCK) --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile $(LOCK) --group build -o requirements/build.txt
+	uv pip compile $(LOCK) --constraint requirements/dev.txt --group bench pyproject.toml \
+		-o requirements/bench.txt
 LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11
 
 .PHONY: clean
@@ -109,6 +117,11 @@ $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# What is measured beside us; nothing else needs it.
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	$(INSTALL) --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/.made:

@@ -1,0 +1,78 @@
+"""Everything side by side in one run: `python -m benchmarks [--quick] [--only CASE]`.
+
+Each module in `benchmarks/cases/` is a case. They run on one private RabbitMQ node (or container),
+one after the other; figures go to `benchmarks/results.json`, tables to the terminal, and with
+`--report` all of it to `docs/performance.md`.
+"""
+
+import asyncio
+import importlib
+import pkgutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvloop
+
+from benchmarks import cases, results
+from benchmarks.harness import QUICK, Bench, Settings
+from services.local.broker import open_broker
+from services.local.trust import make_local_trust
+from services.logs import configure_logging
+
+QUICK_RESULTS: Final = Path("build", "bench-quick.json")
+FIRST: Final = ("consume", "publish", "store", "growth")
+CASES: Final = sorted(
+    (module.name for module in pkgutil.iter_modules(cases.__path__)),
+    key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name),
+)
+
+
+async def measure(only: list[str], settings: Settings, path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="carnet-bench-") as folder:
+        state = Path(folder)
+        await asyncio.to_thread(make_local_trust, state, None)
+        broker = await open_broker(state / "broker", given_url=None, tokens=None, say=print)
+        bench = Bench(state, broker, settings, path)
+        bench.say(f"on {broker.description}")
+        try:
+            for name in only or CASES:
+                await importlib.import_module(f"benchmarks.cases.{name}").run(bench)
+                bench.forget_letters()
+        finally:
+            await broker.discard()
+
+
+def main(
+    *,
+    quick: Annotated[bool, typer.Option(help="A look at whether it works; no figures")] = False,
+    only: Annotated[list[str] | None, typer.Option(help=f"Of: {', '.join(CASES)}")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1)] = None,
+    messages: Annotated[int | None, typer.Option(min=100, help="Of one run")] = None,
+    sessions: Annotated[int | None, typer.Option(min=100, help="To grow to")] = None,
+    depth: Annotated[int | None, typer.Option(min=100, help="To grow to")] = None,
+    results_path: Annotated[Path | None, typer.Option("--results")] = None,
+) -> None:
+    """Measure, print, and add to the results."""
+    if unknown := set(only or ()) - set(CASES):
+        raise typer.BadParameter(f"no case is named {', '.join(sorted(unknown))}")
+    given: dict[str, Any] = {
+        "rounds": rounds,
+        "messages": messages,
+        "sessions": sessions,
+        "depth": depth,
+    }
+    settings = replace(
+        QUICK if quick else Settings(), **{k: v for k, v in given.items() if v is not None}
+    )
+    configure_logging(service="bench", log_format="console", level="error")
+    path = results_path or (QUICK_RESULTS if quick else results.RESULTS)
+    uvloop.run(measure(only or [], settings, path))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,73 @@
+"""Putting messages into a queue ahead, and taking what others put there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiormq
+from aiormq.abc import AbstractChannel
+
+from benchmarks.letters import Letter
+
+PATIENCE: Final = 120.0
+LOOK: Final = 0.02
+
+
+@asynccontextmanager
+async def channel_of(url: str) -> AsyncIterator[AbstractChannel]:
+    """A channel without confirms, on a connection of its own."""
+    connection = await aiormq.connect(url)
+    try:
+        yield await connection.channel(publisher_confirms=False)
+    finally:
+        await connection.close()
+
+
+async def depth(channel: AbstractChannel, queue: str) -> int:
+    """How many messages are ready."""
+    return (await channel.queue_declare(queue, passive=True)).message_count or 0
+
+
+async def make_queue(url: str, queue: str) -> None:
+    """A quorum queue, empty."""
+    async with channel_of(url) as channel:
+        await channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        await channel.queue_purge(queue)
+
+
+async def fill(url: str, queue: str, letters: Sequence[Letter], *, times: int = 1) -> None:
+    """Put them into the queue in their order, so many times; return when all are there."""
+    async with channel_of(url) as channel:
+        wanted = await depth(channel, queue) + len(letters) * times
+        for _ in range(times):
+            for letter in letters:
+                await channel.basic_publish(
+                    letter.body, routing_key=queue, properties=letter.properties
+                )
+        async with asyncio.timeout(PATIENCE):
+            while await depth(channel, queue) < wanted:  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(LOOK)
+
+
+async def wait_until_empty(url: str, queue: str) -> None:
+    """Return when no message is ready any more; some may be in the hands of consumers."""
+    async with channel_of(url) as channel, asyncio.timeout(PATIENCE):
+        while await depth(channel, queue):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(LOOK)
+
+
+async def purge(url: str, queue: str) -> int:
+    """Empty a queue; how many messages were ready."""
+    async with channel_of(url) as channel:
+        return (await channel.queue_purge(queue)).message_count or 0
+
+
+async def take(url: str, queue: str, count: int) -> list[Letter]:
+    """Take so many messages out of a queue, as they are."""
+    async with channel_of(url) as channel:
+        taken = []
+        for _ in range(count):
+            message = await channel.basic_get(queue, no_ack=True)
+            taken.append(Letter(message.body, message.header.properties))
+        return taken

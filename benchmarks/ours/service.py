@@ -1,0 +1,112 @@
+"""What Carnet's own programs under measurement have in common: trust, database, the clock."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from auth.message import VerifiedMessage
+from auth.revocation import RevocationList
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
+from benchmarks.contender import PREFETCH, Job, Meter, wait_for_go
+from benchmarks.letters import Keys
+from messaging.broker import Broker
+from messaging.consumer import CommandConsumer
+from messaging.consumer_parts import ConsumerParts, RefusalHook
+from messaging.database import open_database
+from messaging.migrations import upgrade
+from messaging.pause import first_of
+from messaging.publisher import Publisher
+from services.contracts.topology import ORDER_SERVICE
+from services.logs import configure_logging
+from services.orders.__main__ import MIGRATIONS
+from services.orders.tables import MESSAGING
+from services.orders.work import OrderWork
+
+PATIENCE: Final = 60.0
+LOOK: Final = 0.005
+"""Seconds within which the last message is noticed to be done."""
+
+
+class SpoiltError(Exception):
+    """Something was refused or tried again: the figure would say nothing."""
+
+
+def fixed_trust(job: Job) -> FixedTrust:
+    """Trust in the keys of the job, with as many live revocations as it says."""
+    revocations, now = RevocationList(), int(time.time())
+    for number in range(job.options.get("revocations", 0)):
+        revocations.revoke_session(f"revoked-session-{number:08}", until=now + 90_000)
+    keys = Keys(Path(job.options["state"]), job.options["statement"])
+    return FixedTrust(keys.key_set(), revocations)
+
+
+def fixed_verifier(job: Job) -> Verifier:
+    return Verifier(fixed_trust(job), audience=ORDER_SERVICE)
+
+
+async def tell_nobody(_refusal: Any, message: VerifiedMessage, _work: Any) -> None:
+    """No message of ours is refused: that it is, spoils the run."""
+    raise SpoiltError(message.seal.jti)
+
+
+async def parts_of(
+    job: Job,
+    broker: Broker,
+    *,
+    committed: Callable[[], None],
+    on_refused: RefusalHook = tell_nobody,
+) -> ConsumerParts:
+    """A consumer's parts as the order service has them, on an empty database, up to date."""
+    url = job.options["database"]
+    await upgrade(url, MIGRATIONS)
+    return ConsumerParts(
+        broker=broker,
+        publisher=Publisher(broker, client_id=ORDER_SERVICE),
+        verifier=fixed_verifier(job),
+        database=open_database(url),
+        tables=MESSAGING,
+        unit_of_work=OrderWork,
+        on_refused=on_refused,
+        committed=committed,
+        clock=time.time,
+        service=ORDER_SERVICE,
+        prefetch=PREFETCH,
+    )
+
+
+async def consume(
+    job: Job, consumer: CommandConsumer, parts: ConsumerParts, woken: asyncio.Event
+) -> None:
+    """Run a consumer over the job's messages, from asking for them to the last one committed."""
+    meter, stopped, shutdown = Meter(job.count), asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    wait_for_go()
+    async with asyncio.TaskGroup() as running:
+        meter.begin()
+        running.create_task(consumer.run(parts, shutdown))
+        await _until_done(consumer.counts, meter, job.count, woken, stopped)
+        shutdown.set()
+    meter.report()
+
+
+async def _until_done(
+    counts: Counter[str], meter: Meter, count: int, woken: asyncio.Event, stopped: asyncio.Event
+) -> None:
+    while not stopped.is_set() and not (count and meter.handled >= count):
+        await first_of(woken, stopped, timeout=LOOK)
+        woken.clear()
+        if counts["done"] != meter.handled:
+            meter.handled = counts["done"]
+            meter.end()
+        if counts.total() != counts["done"]:
+            raise SpoiltError(str(counts))
+
+
+def quiet() -> None:
+    """Logging as in production, where nothing is wrong."""
+    configure_logging(service=ORDER_SERVICE, log_format="json", level="warning")
