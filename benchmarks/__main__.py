@@ -1,8 +1,8 @@
 """Everything side by side in one run: `python -m benchmarks [--quick] [--only CASE]`.
 
 Each module in `benchmarks/cases/` is a case. They run on one private RabbitMQ node (or container),
-one after the other; figures go to `benchmarks/results.json`, tables to the terminal, and with
-`--report` all of it to `docs/performance.md`.
+one after the other; figures go to `benchmarks/results.json`, tables to the terminal.
+`benchmarks.report` makes `docs/performance.md` of them.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from benchmarks.harness import QUICK, Bench, Settings
 from services.local.broker import open_broker
 from services.local.trust import make_local_trust
 from services.logs import configure_logging
+from tests.databases import Postgres
 
 QUICK_RESULTS: Final = Path("build", "bench-quick.json")
 FIRST: Final = ("consume", "publish", "store", "growth")
@@ -35,13 +36,15 @@ async def measure(only: list[str], settings: Settings, path: Path) -> None:
         state = Path(folder)
         await asyncio.to_thread(make_local_trust, state, None)
         broker = await open_broker(state / "broker", given_url=None, tokens=None, say=print)
-        bench = Bench(state, broker, settings, path)
+        postgres = Postgres()
+        bench = Bench(state, broker, settings, path, postgres)
         bench.say(f"on {broker.description}")
         try:
             for name in only or CASES:
                 await importlib.import_module(f"benchmarks.cases.{name}").run(bench)
                 bench.forget_letters()
         finally:
+            await postgres.close()
             await broker.discard()
 
 

@@ -81,6 +81,7 @@ class Meter:
     def begin(self) -> None:
         """Start the clock; the first `tick` does, where nobody has."""
         self._began, self._cpu_before = time.monotonic(), time.process_time()
+        self._ended, self._cpu_after = self._began, self._cpu_before
 
     def tick(self) -> bool:
         """One more was handled; whether it was the last."""

@@ -12,7 +12,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -28,6 +28,8 @@ from benchmarks.letters import Keys, Letter
 from services.local import leash
 from services.local.broker import StackBroker
 from services.local.logins import OPERATOR
+from tests.databases import Postgres
+from tests.engine import UnavailableError
 
 RUN_WITHIN: Final = 600.0
 END_WITHIN: Final = 30.0
@@ -81,6 +83,7 @@ class Bench:
     broker: StackBroker
     settings: Settings
     results: Path
+    postgres: Postgres
     console: Console = field(default_factory=Console)
     _made: dict[tuple[Any, ...], list[Letter]] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
@@ -102,6 +105,15 @@ class Bench:
         """The URL of an SQLite database that is not there yet."""
         return f"sqlite+aiosqlite:///{self.fresh_path('bench.db')}"
 
+    async def has_postgres(self) -> bool:
+        """Whether a PostgreSQL can be had; says so if not."""
+        try:
+            async with self.postgres.fresh_database():
+                return True
+        except UnavailableError as error:
+            self.left_out("PostgreSQL", str(error))
+            return False
+
     async def letters(
         self,
         count: int,
@@ -120,7 +132,7 @@ class Bench:
         return self._made[what]
 
     def forget_letters(self) -> None:
-        """What was made for a case is not for the next: carnets are accepted for five minutes."""
+        """Free what was made for a case."""
         self._made.clear()
 
     async def side_by_side(
@@ -192,6 +204,37 @@ class Bench:
         return {**keys, "database": self.sqlite(), **options}
 
 
+async def run_together(module: str, job: Job, workers: int, *, bench: Bench) -> Run:
+    """As many of one program as there are workers, until the queue is empty; all of them as one.
+
+    Raises:
+        ContenderError: one of them failed, or they did not end in time.
+    """
+    log = bench.state / f"{module}.log"
+    async with asyncio.timeout(RUN_WITHIN), AsyncExitStack() as running:
+        processes = [
+            await running.enter_async_context(program(module, job, log=log)) for _ in range(workers)
+        ]
+        if any([await next_line(process) != READY for process in processes]):
+            raise ContenderError(f"{module} failed: {_last_line(log)}")
+        for process in processes:
+            go(process)
+        await filling.wait_until_empty(bench.operator, job.queue)
+        for process in processes:
+            process.terminate()
+        said = [await next_line(process) for process in processes]
+    if not all(said):
+        raise ContenderError(f"{module} failed: {_last_line(log)}")
+    runs = [read_run(line) for line in said]
+    return Run(
+        handled=sum(run.handled for run in runs),
+        began=min(run.began for run in runs),
+        ended=max(run.ended for run in runs),
+        cpu=sum(run.cpu for run in runs),
+        peak=max(run.peak for run in runs),
+    )
+
+
 def missing(*modules: str) -> str | None:
     """The first of the modules that is not installed."""
     return next((name for name in modules if importlib.util.find_spec(name) is None), None)
@@ -247,8 +290,16 @@ def go(process: Process) -> None:
 
 
 async def next_line(process: Process) -> str:
-    """What it says next; nothing once it has ended."""
-    return "" if process.stdout is None else (await process.stdout.readline()).decode().strip()
+    """`READY` or a report, whichever it says next; nothing once it has ended.
+
+    What else it says, a peer's banner, is passed over.
+    """
+    if process.stdout is None:
+        return ""
+    while line := (await process.stdout.readline()).decode():
+        if line.strip() == READY or line.startswith("{"):
+            return line.strip()
+    return ""
 
 
 def read_run(line: str) -> Run:

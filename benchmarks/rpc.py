@@ -27,6 +27,7 @@ from auth.policy import public
 from auth.seal import Sealer
 from auth.trust import FixedTrust
 from auth.verifier import Verifier
+from benchmarks import results
 from messaging.broker import Broker
 from messaging.publisher import Publisher
 from messaging.rpc import Caller, RpcClient, RpcParts, RpcServer, RpcTimeoutError
@@ -176,6 +177,7 @@ async def measure(rounds: int) -> None:
                     lateness = await abandoned(client, server)
         finally:
             await broker.discard()
+    results.record({"rpc.concurrent_100_of_100ms_s": statistics.median(seconds)})
     print(f"{CALLS} calls at once of {TAKES * 1000:.0f} ms each, {rounds} rounds")
     print(f"  median {statistics.median(seconds):6.3f} s, slowest {max(seconds):6.3f} s")
     print(f"{CALLS} calls with {DEADLINE:g} s, and their server killed")

@@ -21,13 +21,14 @@ from messaging.database import open_database
 from messaging.migrations import upgrade
 from messaging.pause import first_of
 from messaging.publisher import Publisher
+from services import orders
 from services.contracts.topology import ORDER_SERVICE
 from services.logs import configure_logging
-from services.orders.__main__ import MIGRATIONS
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
 
 PATIENCE: Final = 60.0
+MIGRATIONS: Final = Path(orders.__file__).with_name("migrations")
 LOOK: Final = 0.005
 """Seconds within which the last message is noticed to be done."""
 

@@ -27,6 +27,7 @@ def make_app(job: Job) -> Celery:
         task_queues=[Queue(job.queue, queue_arguments={"x-queue-type": "quorum"})],
         task_default_queue=job.queue,
         task_ignore_result=True,
+        worker_redirect_stdouts=False,
         worker_prefetch_multiplier=PREFETCH,
         broker_transport_options={"confirm_publish": True},
         security_key=str(folder / "worker.key"),

@@ -1,0 +1,140 @@
+"""Growth: Carnet's consumer where much is at its largest, beside itself at the smallest.
+
+What is compared is messages a second, but for long bodies: bytes a second. Workers share one
+PostgreSQL, as replicas of a service do.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from benchmarks import filling
+from benchmarks.contender import PREFETCH, Job, Run
+from benchmarks.harness import Bench, Contender, run_program, run_together
+from benchmarks.letters import Letter, add_keys
+from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
+from services.local.logins import OPERATOR
+
+MODULE: Final = "benchmarks.ours.consume"
+QUEUE: Final = ORDERS_COMMANDS.name
+DEEP: Final = "bench.deep"
+FEW: Final = 10
+SMALL_BODY: Final = 200
+LONG_BODIES: Final = 10
+"""So many fewer messages where they are long."""
+
+
+async def run(bench: Bench) -> None:
+    for grow in (_sessions, _revocations, _keys, _depth, _body, _workers):
+        await grow(bench)
+
+
+async def _consume(bench: Bench, letters: list[Letter], **options: Any) -> Run:
+    return await bench.consumer(MODULE, ORDER_SERVICE, QUEUE, letters, **bench.ours(**options))
+
+
+async def _compare(
+    bench: Bench, what: str, smallest: Callable[[], Awaitable[Run]], largest: Contender
+) -> dict[str, list[Run]]:
+    case = f"growth.{what}"
+    runs = await bench.side_by_side(case, {"smallest": smallest, "largest": largest})
+    bench.ratio(case, runs["largest"], runs["smallest"])
+    return runs
+
+
+async def _sessions(bench: Bench) -> None:
+    """The largest has a session for each of its messages: none is met twice."""
+    settings = bench.settings
+    few = await bench.letters(settings.messages, sessions=FEW)
+    many = await bench.letters(settings.sessions, sessions=settings.sessions)
+    bench.record({"growth.sessions.largest": settings.sessions})
+    await _compare(bench, "sessions", partial(_consume, bench, few), partial(_consume, bench, many))
+
+
+async def _revocations(bench: Bench) -> None:
+    letters = await bench.letters(bench.settings.messages, sessions=FEW)
+    most = bench.settings.revocations
+    bench.record({"growth.revocations.largest": most})
+    await _compare(
+        bench,
+        "revocations",
+        partial(_consume, bench, letters),
+        partial(_consume, bench, letters, revocations=most),
+    )
+
+
+async def _keys(bench: Bench) -> None:
+    """As many active keys of the issuer's, and of the gateway's; each signs its share."""
+    count = bench.settings.messages
+    keys = add_keys(bench.state, bench.settings.keys)
+    few = await bench.letters(count, sessions=FEW)
+    many = await bench.letters(count, sessions=2 * bench.settings.keys, keys=keys)
+    bench.record({"growth.keys.largest": bench.settings.keys})
+    await _compare(
+        bench,
+        "keys",
+        partial(_consume, bench, few),
+        partial(_consume, bench, many, statement=keys.statement),
+    )
+
+
+async def _depth(bench: Bench) -> None:
+    """The smallest depth is what is consumed, and no more."""
+    settings = bench.settings
+    letters = await bench.letters(settings.messages, sessions=FEW)
+    bench.record({"growth.depth.largest": settings.depth})
+    await filling.make_queue(bench.operator, DEEP)
+    await filling.fill(
+        bench.operator, DEEP, letters, times=max(1, settings.depth // settings.messages)
+    )
+
+    async def deep() -> Run:
+        job = Job(bench.broker.url(OPERATOR), DEEP, settings.messages, bench.ours())
+        measured = await run_program(MODULE, job, log=bench.state / "deep.log")
+        # What was handed out ahead is back at the head, marked as redelivered: not for others.
+        await filling.take(bench.operator, DEEP, PREFETCH)
+        await filling.fill(bench.operator, DEEP, letters)
+        return measured
+
+    await _compare(bench, "depth", partial(_consume, bench, letters), deep)
+    await filling.purge(bench.operator, DEEP)
+
+
+async def _body(bench: Bench) -> None:
+    """In bytes a second; `growth.body_messages` is the same in messages."""
+    settings = bench.settings
+    short = await bench.letters(settings.messages, sessions=FEW, body_size=SMALL_BODY)
+    fewer = max(100, settings.messages // LONG_BODIES)
+    long = await bench.letters(fewer, sessions=FEW, body_size=settings.body)
+    runs = await _compare(
+        bench,
+        "body",
+        partial(_consume, bench, short, bulk=True),
+        partial(_consume, bench, long, bulk=True),
+    )
+    bench.ratio("growth.body_messages", runs["largest"], runs["smallest"])
+    in_bytes = {
+        name: [replace(run, handled=run.handled * size) for run in runs[name]]
+        for name, size in (("smallest", SMALL_BODY), ("largest", settings.body))
+    }
+    bench.ratio("growth.body", in_bytes["largest"], in_bytes["smallest"])
+    bench.record({"growth.body.largest": settings.body})
+
+
+async def _workers(bench: Bench) -> None:
+    if not await bench.has_postgres():
+        return
+    settings = bench.settings
+    letters = await bench.letters(settings.messages, sessions=FEW)
+    bench.record({"growth.workers.largest": settings.workers})
+
+    async def work(workers: int) -> Run:
+        async with bench.postgres.fresh_database() as url:
+            await filling.fill(bench.operator, QUEUE, letters)
+            job = Job(bench.broker.url(ORDER_SERVICE), QUEUE, 0, bench.ours(database=url))
+            measured = await run_together(MODULE, job, workers, bench=bench)
+            await filling.purge(bench.operator, QUEUE)
+            return measured
+
+    await _compare(bench, "workers", partial(work, 1), partial(work, settings.workers))
