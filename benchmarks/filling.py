@@ -50,13 +50,6 @@ async def fill(url: str, queue: str, letters: Sequence[Letter], *, times: int = 
                 await asyncio.sleep(LOOK)
 
 
-async def wait_until_empty(url: str, queue: str) -> None:
-    """Return when no message is ready any more; some may be in the hands of consumers."""
-    async with channel_of(url) as channel, asyncio.timeout(PATIENCE):
-        while await depth(channel, queue):  # noqa: ASYNC110 - the broker tells nobody
-            await asyncio.sleep(LOOK)
-
-
 async def purge(url: str, queue: str) -> int:
     """Empty a queue; how many messages were ready."""
     async with channel_of(url) as channel:

@@ -204,13 +204,14 @@ class Bench:
         return {**keys, "database": self.sqlite(), **options}
 
 
-async def run_together(module: str, job: Job, workers: int, *, bench: Bench) -> Run:
-    """As many of one program as there are workers, until the queue is empty; all of them as one.
+async def run_together(
+    module: str, job: Job, workers: int, *, done: Callable[[], Awaitable[None]], log: Path
+) -> Run:
+    """As many of one program as there are workers, until `done` returns; all of them as one.
 
     Raises:
         ContenderError: one of them failed, or they did not end in time.
     """
-    log = bench.state / f"{module}.log"
     async with asyncio.timeout(RUN_WITHIN), AsyncExitStack() as running:
         processes = [
             await running.enter_async_context(program(module, job, log=log)) for _ in range(workers)
@@ -219,7 +220,7 @@ async def run_together(module: str, job: Job, workers: int, *, bench: Bench) -> 
             raise ContenderError(f"{module} failed: {_last_line(log)}")
         for process in processes:
             go(process)
-        await filling.wait_until_empty(bench.operator, job.queue)
+        await done()
         for process in processes:
             process.terminate()
         said = [await next_line(process) for process in processes]

@@ -32,7 +32,11 @@ from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 KEPT: Final = int(PATIENCE.total_seconds())
 LINES: Final = 3
 PROCESSES: Final = 2
+WORTH_A_PROCESS: Final = 1_000
 MANY_KEYS: Final = "many-keys"
+
+Sealed = list[tuple[bytes, dict[str, str]]]
+"""Bodies with their headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,7 @@ def read_carnets(job: Job) -> list[str]:
     return carnets
 
 
-def _sealed(
-    keys: Keys, body_size: int, share: tuple[int, int]
-) -> list[tuple[bytes, dict[str, str]]]:
+def _sealed(keys: Keys, body_size: int, share: tuple[int, int]) -> Sealed:
     """`share`: how many messages, under how many carnets, which take turns."""
     count, sessions = share
     _, sealers = keys.load()
@@ -171,30 +173,35 @@ def _sealed(
 
 
 async def make(keys: Keys, count: int, *, sessions: int, body_size: int = 0) -> list[Letter]:
-    """So many sealed orders of so many sessions, made in parallel.
+    """So many sealed orders of so many sessions; many of them in parallel.
 
     The carnets end after five minutes; the orders are wanted for a day, as the handler allows.
     """
+    if count < WORTH_A_PROCESS:
+        parts = [await asyncio.to_thread(_sealed, keys, body_size, (count, sessions))]
+    else:
+        parts = await _make_in_parallel(keys, count, sessions, body_size)
+    return [
+        Letter(body, _properties(headers)) for body, headers in chain.from_iterable(_mix(parts))
+    ]
+
+
+async def _make_in_parallel(keys: Keys, count: int, sessions: int, body_size: int) -> list[Sealed]:
     shares = [
         (count * (n + 1) // PROCESSES - count * n // PROCESSES, max(1, sessions // PROCESSES))
         for n in range(PROCESSES)
     ]
     loop, context = asyncio.get_running_loop(), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
-        parts = await asyncio.gather(
+        return await asyncio.gather(
             *(
                 loop.run_in_executor(pool, partial(_sealed, keys, body_size, share))
                 for share in shares
             )
         )
-    return [
-        Letter(body, _properties(headers)) for body, headers in chain.from_iterable(_mix(parts))
-    ]
 
 
-def _mix(
-    parts: Sequence[list[tuple[bytes, dict[str, str]]]],
-) -> list[list[tuple[bytes, dict[str, str]]]]:
+def _mix(parts: Sequence[Sealed]) -> list[Sealed]:
     """In turn from each part, so that all sessions come early."""
     shortest = min(len(part) for part in parts)
     turns = [list(turn) for turn in zip(*(part[:shortest] for part in parts), strict=True)]

@@ -4,10 +4,13 @@ What is compared is messages a second, but for long bodies: bytes a second. Work
 PostgreSQL, as replicas of a service do.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
+
+import asyncpg
 
 from benchmarks import filling
 from benchmarks.contender import PREFETCH, Job, Run
@@ -20,13 +23,15 @@ MODULE: Final = "benchmarks.ours.consume"
 QUEUE: Final = ORDERS_COMMANDS.name
 DEEP: Final = "bench.deep"
 FEW: Final = 10
+LOOK: Final = 0.05
 SMALL_BODY: Final = 200
 LONG_BODIES: Final = 10
 """So many fewer messages where they are long."""
 
 
 async def run(bench: Bench) -> None:
-    for grow in (_sessions, _revocations, _keys, _depth, _body, _workers):
+    alike = () if bench.settings.quick else (_sessions, _revocations, _body)
+    for grow in (*alike, _keys, _depth, _workers):
         await grow(bench)
 
 
@@ -133,8 +138,26 @@ async def _workers(bench: Bench) -> None:
         async with bench.postgres.fresh_database() as url:
             await filling.fill(bench.operator, QUEUE, letters)
             job = Job(bench.broker.url(ORDER_SERVICE), QUEUE, 0, bench.ours(database=url))
-            measured = await run_together(MODULE, job, workers, bench=bench)
-            await filling.purge(bench.operator, QUEUE)
-            return measured
+            measured = await run_together(
+                MODULE,
+                job,
+                workers,
+                done=partial(_until_all_are_in, url, len(letters)),
+                log=bench.state / "workers.log",
+            )
+        await bench.check_taken("the workers", QUEUE)
+        return measured
 
     await _compare(bench, "workers", partial(work, 1), partial(work, settings.workers))
+
+
+async def _until_all_are_in(database: str, count: int) -> None:
+    """Wait for so many rows in the inbox of a PostgreSQL database."""
+    connection = await asyncpg.connect(database.replace("+asyncpg", ""))
+    try:
+        while (  # noqa: ASYNC110 - the database tells nobody
+            await connection.fetchval("SELECT count(*) FROM inbox") < count
+        ):
+            await asyncio.sleep(LOOK)
+    finally:
+        await connection.close()
