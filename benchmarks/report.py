@@ -170,7 +170,8 @@ def machine() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}: {len(os.sched_getaffinity(0))} cores of {names[0]}, "
-        f"{int(total) / 2**20:.0f} GiB, {platform.system()} {platform.release()}; "
+        f"{int(total) / 2**20:.0f} GiB, {platform.system()} "
+        f"{'.'.join(platform.release().split('.')[:2])}; "
         f"Python {platform.python_version()}; "
         f"{find_installation() or 'RabbitMQ 4 in a container'}; {libraries}."
     )
