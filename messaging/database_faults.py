@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -70,8 +69,16 @@ def connect_faults(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _unwrapped(url) as error:
         raise DatabaseUnavailableError(_explain(url, error)) from error
+
+
+def _unwrapped(url: URL) -> tuple[type[Exception], ...]:
+    if url.get_backend_name() == "sqlite":
+        return (OSError,)
+    import asyncpg  # noqa: PLC0415 - whoever runs on SQLite does without it
+
+    return (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def address_of(url: URL) -> str:

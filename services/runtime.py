@@ -4,20 +4,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Final, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import structlog
 import uvloop
 
-from auth.errors import AuthError
-from messaging.errors import MessagingError
-from services.errors import StartError
+from services.failure import KNOWN_ERRORS, fail
 from services.logs import configure_logging
 from services.settings import ServiceSettings, read_settings
 
 S = TypeVar("S", bound=ServiceSettings)
-
-EXIT_FAILED: Final = 1
 
 
 def run_service(
@@ -40,23 +36,11 @@ def run_service(
     sys.exit(0)
 
 
-KNOWN_ERRORS: Final = (StartError, AuthError, MessagingError)
-"""What ends a process in one clear line."""
-
-
 def _first(error: BaseException) -> BaseException:
     """The first of the errors that ended a task group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def fail(name: str, error: BaseException) -> NoReturn:
-    """Say in one line why the process ends, and end it."""
-    detail = getattr(error, "detail", None) or str(error)
-    one_line = " ".join(str(detail).split())
-    sys.stderr.write(f"{name}: {one_line}\n")
-    sys.exit(EXIT_FAILED)
 
 
 async def _until_signalled(

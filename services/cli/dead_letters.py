@@ -35,7 +35,7 @@ from services.cli.token import claims_table, plain
 from services.cli.verdicts import Judge, Step, place_of
 from services.contracts.topology import ORDERS_COMMANDS
 from services.errors import StartError
-from services.runtime import KNOWN_ERRORS
+from services.failure import KNOWN_ERRORS
 
 app: Final = typer.Typer(
     help="What was refused, and why: look at it, release it, discard it, take it out.",

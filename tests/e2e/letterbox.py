@@ -29,9 +29,9 @@ from services.cli.main import app
 from services.contracts.orders import PATIENCE, PlaceOrder
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, ORDERS_COMMANDS
 from services.demo.client import Account
+from services.failure import KNOWN_ERRORS
 from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
-from services.runtime import KNOWN_ERRORS
 from tests.messaging.raw import Raw, raw_channel
 
 CARNET: Final = Path(sys.executable).with_name("carnet")

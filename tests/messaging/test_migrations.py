@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+import services
 from messaging.database import open_database
 from messaging.errors import DatabaseUnavailableError, MigrationError
-from messaging.migrations import upgrade
+from messaging.migrations import latest_revisions, upgrade
 
 MIGRATIONS: Final = Path(__file__).with_name("migrated")
 
@@ -87,3 +90,13 @@ async def test_a_locked_database_is_said(tmp_path: Path, monkeypatch: pytest.Mon
             await upgrade(f"sqlite+aiosqlite:///{path}", MIGRATIONS)
     finally:
         holder.close()
+
+
+@pytest.mark.parametrize("service", ["orders", "users", "gateway"])
+def test_the_latest_revision_is_read_as_alembic_reads_it(service: str) -> None:
+    folder = Path(services.__file__).parent / service / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+
+    assert latest_revisions(folder) == set(ScriptDirectory.from_config(config).get_heads())

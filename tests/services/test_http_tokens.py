@@ -15,10 +15,11 @@ from starlette.routing import Route
 from auth.keys import SigningKey
 from auth.seal import Sealer
 from messaging.errors import BrokerLoginError, BrokerTokenError
-from services.broker_login import HttpTokens, broker_tokens
+from services.broker_login import broker_tokens
 from services.contracts.topology import ORDER_SERVICE
 from services.errors import SettingsError
 from services.http import HttpServer
+from services.http_tokens import HttpTokens
 from services.local.ports import LOOPBACK, free_ports
 from services.settings import BrokerLogin, ServiceSettings
 

@@ -11,10 +11,10 @@ import pytest
 
 from services.contracts.topology import GATEWAY
 from services.contracts.users import Register
+from services.failure import KNOWN_ERRORS
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
 from services.local.trust import make_local_trust
-from services.runtime import KNOWN_ERRORS
 from services.users.__main__ import serve
 from tests.services.users.realm import PASSWORD
 from tests.services.users.running import opened, settings
