@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 
 from messaging.database import Database
 from messaging.errors import DatabaseUnavailableError
@@ -19,6 +20,8 @@ from services.gateway.store import KEYS
 LIFE: Final = timedelta(hours=48)
 """Longer than any command may wait, so that a key outlives the work that it stands for."""
 PRUNE_EVERY: Final = timedelta(hours=1)
+TOGETHER: Final = 200
+"""Most keys that are claimed in one transaction."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,16 +52,33 @@ def _digest(*parts: str | bytes) -> bytes:
     return state.digest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A row that is to be written, and who waits for the hash that its key then stands for."""
+
+    row: dict[str, Any]
+    held: asyncio.Future[str]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.row["sub"], self.row["key"]
+
+
 class IdempotencyKeys:
     """The keys of the last 48 hours.
 
     A key that is older may still be repeated: its message id is derived from it, and the
     receiver keeps that for ever.
+
+    What is claimed while a transaction runs shares the next one: under load a request does not
+    pay for a commit of its own, and a lone one does not wait for others.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+        self._waiting: list[_Claim] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def claim(self, subject: str, key: str, request_hash: str, message_id: str) -> None:
         """Let the key stand for this request, or find that it already does.
@@ -71,24 +91,63 @@ class IdempotencyKeys:
         """
         now = int(self._clock())
         row = {
+            "sub": subject,
+            "key": key,
             "request_hash": request_hash,
             "message_id": message_id,
             "accepted_at": now,
             "expires_at": now + int(LIFE.total_seconds()),
         }
+        claim = _Claim(row, asyncio.get_running_loop().create_future())
+        self._waiting.append(claim)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="idempotency keys")
+        if await claim.held != request_hash:
+            raise KeyReusedError
+
+    async def _write(self) -> None:
+        """Claim what waits, until nothing does."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+                try:
+                    held = await self._claim_all(batch)
+                except Exception as error:  # noqa: BLE001 - whoever waits is to know
+                    for claim in batch:
+                        if not claim.held.done():
+                            claim.held.set_exception(error)
+                else:
+                    for claim in batch:
+                        if not claim.held.done():  # else its request was cut off meanwhile
+                            claim.held.set_result(held[claim.place])
+        finally:
+            self._writing = None
+
+    async def _claim_all(self, claims: Sequence[_Claim]) -> dict[tuple[str, str], str]:
+        """The hash that each key stands for, once that is stored."""
+        # In one order everywhere: replicas that claim the same keys wait, and never for each other.
+        rows = [claim.row for claim in sorted(claims, key=lambda claim: claim.place)]
+        places = sorted({claim.place for claim in claims})
         async with self._database.transaction() as session:
+            insert = insert_into(session, KEYS)
+            new = insert.excluded
             await session.execute(
-                insert_into(session, KEYS)
-                .values(sub=subject, key=key, **row)
-                .on_conflict_do_update(
+                insert.on_conflict_do_update(
                     index_elements=[KEYS.c.sub, KEYS.c.key],
-                    set_=row,
-                    where=KEYS.c.expires_at <= now,
+                    set_={
+                        name: new[name]
+                        for name in ("request_hash", "message_id", "accepted_at", "expires_at")
+                    },
+                    where=KEYS.c.expires_at <= new.accepted_at,
+                ),
+                rows,
+            )
+            held = await session.execute(
+                select(KEYS.c.sub, KEYS.c.key, KEYS.c.request_hash).where(
+                    tuple_(KEYS.c.sub, KEYS.c.key).in_(places)
                 )
             )
-            held = select(KEYS.c.request_hash).where(KEYS.c.sub == subject, KEYS.c.key == key)
-            if await session.scalar(held) != request_hash:
-                raise KeyReusedError
+            return {(sub, key): request_hash for sub, key, request_hash in held}
 
     async def prune(self) -> None:
         """Forget the keys that are over.

@@ -1,6 +1,6 @@
 """The content type that a route takes: another one is refused (RFC 9110 §15.5.16)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import Request
@@ -17,10 +17,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def takes(wanted: str) -> Callable[[Request], None]:
+def takes(wanted: str) -> Callable[[Request], Awaitable[None]]:
     """A dependency that refuses a body of another type, or of none."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         if media_type(request) != wanted:
             raise ProblemError(
                 problems.UNSUPPORTED_MEDIA_TYPE,

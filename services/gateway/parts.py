@@ -61,6 +61,9 @@ class GatewayParts:
     """What must hold for the gateway to be ready, by name."""
 
 
-def parts_of(request: Request) -> GatewayParts:
-    """The parts of the gateway that serves `request`."""
+async def parts_of(request: Request) -> GatewayParts:
+    """The parts of the gateway that serves `request`.
+
+    A coroutine, as each dependency here: FastAPI has any other one run in a thread.
+    """
     return cast("GatewayParts", request.app.state.parts)

@@ -10,9 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, event, func, select
 
 from messaging.database import Database, open_database
+from messaging.errors import DatabaseUnavailableError
 from messaging.migrations import upgrade
 from services.gateway.idempotency import (
     IdempotencyKeys,
@@ -92,6 +93,59 @@ async def test_of_different_requests_at_once_one_wins(keys: IdempotencyKeys) -> 
     refused = [outcome for outcome in outcomes if isinstance(outcome, KeyReusedError)]
     assert outcomes.count(None) == 5
     assert len(refused) == 5
+
+
+async def test_keys_that_are_claimed_at_once_share_a_transaction(
+    keys: IdempotencyKeys, database: Database
+) -> None:
+    commits: list[object] = []
+    event.listen(database.engine.sync_engine, "commit", commits.append)
+
+    await asyncio.gather(*(claim(keys, ADA, f"key-{number}", TEA) for number in range(100)))
+
+    assert await rows(database) == 100
+    assert len(commits) <= 2
+
+
+async def test_replicas_that_claim_the_same_keys_do_not_lock_each_other_out(
+    database: Database, now: list[float]
+) -> None:
+    replicas = [IdempotencyKeys(database, clock=lambda: now[0]) for _ in "abcd"]
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            *(
+                claim(replica, ADA, f"key-{(number * 7 + at * 31) % 50}", TEA)
+                for number in range(50)
+                for at, replica in enumerate(replicas)
+            )
+        )
+
+    assert await rows(database) == 50
+
+
+async def test_a_request_that_is_cut_off_takes_no_other_ones_claim(keys: IdempotencyKeys) -> None:
+    claims = [asyncio.create_task(claim(keys, ADA, f"key-{n}", TEA)) for n in range(3)]
+    await asyncio.sleep(0)  # all wait
+    claims[0].cancel()
+
+    outcomes = await asyncio.gather(*claims, return_exceptions=True)
+
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1:] == [None, None]
+
+
+async def test_whoever_waits_is_told_that_the_database_is_away(
+    keys: IdempotencyKeys, database: Database
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.run_sync(METADATA.drop_all)
+
+    outcomes = await asyncio.gather(
+        *(claim(keys, ADA, f"key-{number}", TEA) for number in range(5)), return_exceptions=True
+    )
+
+    assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailableError] * 5
 
 
 async def test_a_key_is_kept_for_48_hours(
