@@ -37,8 +37,9 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.state.parts = parts
     install_handlers(app)
     app.add_exception_handler(OAuthError, oauth_error)
-    # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken.
-    for routes in (sessions, token, revocation, introspection, events, orders, discovery):
+    # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken. And what is
+    # asked for most is tried first.
+    for routes in (events, orders, sessions, token, revocation, introspection, discovery):
         app.include_router(routes.router)
     if parts.options.cors_origins:
         app.add_middleware(

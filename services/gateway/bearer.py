@@ -1,10 +1,11 @@
 """Who calls: the access token of a request, taken, verified, and held to the route's scope."""
 
-from typing import Annotated, Any, Final
+from typing import Final
 
-from fastapi import Depends, Request, Security
-from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
-from fastapi.security import HTTPBearer, OAuth2, SecurityScopes
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer, OAuth2, OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 
 from auth.errors import RefusalError
 from auth.tokens import AccessClaims
@@ -23,36 +24,37 @@ SCOPES: Final = {
     scopes.TOKENS_INTROSPECT: "Be told what any token is.",
 }
 
-_BEARER: Final = HTTPBearer(
-    scheme_name="bearer",
-    bearerFormat="at+jwt (RFC 9068)",
-    description="An access token in the `Authorization` header (RFC 6750 §2.1), nowhere else.",
-    auto_error=False,
-)
-_OAUTH2: Final = OAuth2(
-    scheme_name="oauth2",
+OAUTH2: Final = OAuth2(
     description="For services: an access token for a signed assertion (RFC 7523 §2.2).",
     flows=OAuthFlows(
         clientCredentials=OAuthFlowClientCredentials(tokenUrl="/oauth/token", scopes=SCOPES)
     ),
-    auto_error=False,
 )
+"""The other way to the same token; `openapi` writes it beside the first."""
 
 
-async def caller(
-    request: Request,
-    parts: Annotated[GatewayParts, Depends(parts_of)],
-    required: SecurityScopes,
-    _bearer: Annotated[Any, Security(_BEARER)],
-    _oauth2: Annotated[Any, Security(_OAUTH2)],
-) -> Caller:
-    """The caller of a request whose access token carries the route's scopes.
+class _AccessToken(SecurityBase):
+    """The dependency that is the caller: one, since each costs every request its time."""
 
-    Raises:
-        ProblemError: 400, 401 or 403, each with its challenge (RFC 6750 §3).
-        TrustUnavailableError: nothing can be judged at present.
-    """
-    return admit(request, parts, set(required.scopes))
+    def __init__(self) -> None:
+        self.scheme_name = "bearer"
+        self.model = HTTPBearer(
+            bearerFormat="at+jwt (RFC 9068)",
+            description="An access token in the `Authorization` header (RFC 6750 §2.1), "
+            "nowhere else.",
+        )
+
+    async def __call__(self, request: Request, required: SecurityScopes) -> Caller:
+        """The caller of a request whose access token carries the route's scopes.
+
+        Raises:
+            ProblemError: 400, 401 or 403, each with its challenge (RFC 6750 §3).
+            TrustUnavailableError: nothing can be judged at present.
+        """
+        return admit(request, await parts_of(request), set(required.scopes))
+
+
+caller: Final = _AccessToken()
 
 
 def admit(request: Request, parts: GatewayParts, required: set[str]) -> Caller:

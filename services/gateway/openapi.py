@@ -5,6 +5,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from services.gateway.bearer import OAUTH2
 from services.gateway.problems import Problem
 
 DESCRIPTION: Final = """\
@@ -79,7 +80,13 @@ def _build(app: FastAPI) -> dict[str, Any]:
     stream = document["paths"]["/v1/orders/events"]["get"]["responses"]["200"]["content"]
     del stream["text/event-stream"]["itemSchema"]
     stream["text/event-stream"]["schema"] = {"type": "string"}
+    document["components"]["securitySchemes"]["oauth2"] = OAUTH2.model_dump(
+        mode="json", by_alias=True, exclude_none=True
+    )
     for path in document["paths"].values():
         for operation in path.values():
+            security = operation.get("security", [])
+            if not any("oauth2" in each for each in security):
+                security += [{"oauth2": each["bearer"]} for each in security if "bearer" in each]
             operation["responses"] = dict(sorted(operation["responses"].items()))
     return document

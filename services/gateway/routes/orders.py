@@ -85,8 +85,9 @@ class Desk:
         return OrderAccepted(id=accepted)
 
 
-async def desk(request: Request, response: Response, parts: Parts, key: Key = None) -> Desk:
+async def desk(request: Request, response: Response, key: Key = None) -> Desk:
     """The request's desk, with the client's idempotency key or one that is made for it."""
+    parts = await parts_of(request)
     return Desk(parts.commands, request, response, key or str(uuid4()))
 
 
