@@ -12,7 +12,8 @@ SOURCES := auth messaging services tests benchmarks
 
 ifdef UV
 MAKE_VENV = uv venv --quiet --allow-existing --python '>=3.11' $(VENV)
-INSTALL = uv pip install --quiet --python $(BIN)/python
+# Compiled here, as pip does: else the first start of each service takes three times as long.
+INSTALL = uv pip install --quiet --compile-bytecode --python $(BIN)/python
 else
 MAKE_VENV = $(PYTHON) -m venv $(VENV)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
