@@ -7,6 +7,7 @@ one after the other; figures go to `benchmarks/results.json`, tables to the term
 
 import asyncio
 import importlib
+import os
 import pkgutil
 import tempfile
 from dataclasses import replace
@@ -71,6 +72,8 @@ def main(
         QUICK if quick else Settings(), **{k: v for k, v in given.items() if v is not None}
     )
     configure_logging(service="bench", log_format="console", level="error")
+    # What is measured was compiled before, as it is where it is deployed.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     path = results_path or (QUICK_RESULTS if quick else results.RESULTS)
     uvloop.run(measure(only or [], settings, path))
 

@@ -41,13 +41,29 @@ async def fill(url: str, queue: str, letters: Sequence[Letter], *, times: int = 
     async with channel_of(url) as channel:
         wanted = await depth(channel, queue) + len(letters) * times
         for _ in range(times):
-            for letter in letters:
-                await channel.basic_publish(
-                    letter.body, routing_key=queue, properties=letter.properties
-                )
+            await _send(channel, queue, letters)
         async with asyncio.timeout(PATIENCE):
             while await depth(channel, queue) < wanted:  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(LOOK)
+
+
+async def send(url: str, queue: str, letters: Sequence[Letter]) -> None:
+    """Put them into a queue that is consumed meanwhile."""
+    async with channel_of(url) as channel:
+        await _send(channel, queue, letters)
+        await depth(channel, queue)  # answered after all that was sent before
+
+
+async def _send(channel: AbstractChannel, queue: str, letters: Sequence[Letter]) -> None:
+    for letter in letters:
+        await channel.basic_publish(letter.body, routing_key=queue, properties=letter.properties)
+
+
+async def wait_until_empty(url: str, queue: str) -> None:
+    """Return when no message is ready any more; some may be in the hands of consumers."""
+    async with channel_of(url) as channel, asyncio.timeout(PATIENCE):
+        while await depth(channel, queue):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(LOOK)
 
 
 async def purge(url: str, queue: str) -> int:

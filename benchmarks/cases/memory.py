@@ -1,0 +1,47 @@
+"""Memory: what a consumer's process holds, at rest and after its queue was emptied at full speed.
+
+Resident memory, as `ps` shows it, and of that what is its own: not a file's, which processes of one
+image share. `consumer` is the larger of rest and load.
+"""
+
+from collections import defaultdict
+from statistics import median
+from typing import Final
+
+from rich.table import Table
+
+from benchmarks import filling, standing
+from benchmarks.harness import Bench
+from benchmarks.web import memory
+from services.local.stack import LocalStack
+
+SESSIONS: Final = 50
+MIB: Final = 2**20
+COLUMNS: Final = ("rest", "load", "peak", "private")
+
+
+async def run(bench: Bench) -> None:
+    letters = await bench.letters(bench.settings.messages, sessions=SESSIONS)
+    plain = [letter.unsealed() for letter in letters]
+    held: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
+    async with LocalStack(bench.state, broker=bench.broker) as stack:
+        await stack.stop_service("orders")
+        for name, start in standing.starters(bench, stack).items():
+            for _ in range(bench.settings.rounds):
+                async with start() as consumer:
+                    rest = memory(consumer.pid, "VmRSS")
+                    batch = letters if name == "carnet" else plain
+                    await filling.send(bench.operator, consumer.queue, batch)
+                    await filling.wait_until_empty(bench.operator, consumer.queue)
+                    fields = ("VmRSS", "VmHWM", "RssAnon")
+                    held[name].append((rest, *(memory(consumer.pid, each) for each in fields)))
+    table = Table("MiB", *COLUMNS, title="memory", title_justify="left")
+    for name, rounds in held.items():
+        figures = [median(each) / MIB for each in zip(*rounds, strict=True)]
+        table.add_row(name, *(f"{figure:.0f}" for figure in figures))
+        owner = "" if name == "carnet" else f"{name}_"
+        bench.record(
+            {f"memory.{owner}{what}_mib": of for what, of in zip(COLUMNS, figures, strict=True)}
+        )
+        bench.record({f"memory.{owner}consumer_mib": max(figures[:2])})
+    bench.console.print(table)
