@@ -71,4 +71,4 @@ def decode_unverified(unverified_token: str) -> DecodedToken:
         ValueError: its payload is not strict JSON.
     """
     token = parse_token(unverified_token)
-    return DecodedToken(token.unverified_header, parse_json_object(token.unverified_payload))
+    return DecodedToken(dict(token.unverified_header), parse_json_object(token.unverified_payload))

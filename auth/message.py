@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from auth.keyset import KeySet
     from auth.principal import Principal
     from auth.release import ReleaseClaims
     from auth.seal import SealClaims
@@ -48,10 +49,12 @@ class UnverifiedMessage:
 class VerifiedMessage:
     """What a message proved. `principal` and `carnet` are None for one without a carnet.
 
+    key_set: by whose keys.
     release: what stood in for the carnet, which was then not looked at.
     """
 
     seal: SealClaims
     carnet: CarnetClaims | None
     principal: Principal | None
+    key_set: KeySet = field(repr=False, compare=False)
     release: ReleaseClaims | None = None

@@ -1,18 +1,125 @@
 """Whose key signed it: checks 2 to 7, by the keys that the statement lists for that very signer."""
 
-from typing import NoReturn, TypeVar
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Final, Generic, NoReturn, TypeVar
 
 from auth import jws
 from auth.checks import check_signer, check_signing_time
 from auth.errors import Code, UntrustedTokenError
 from auth.keyset import KeySet, ListedKey
+from auth.known import KnownTokens
 from auth.release import ReleaseClaims
-from auth.seal import SealClaims
-from auth.strict import UnverifiedToken, parse_token
+from auth.seal import SealClaims, digest
+from auth.strict import MAX_TOKEN, CompactToken, UnverifiedToken, parse_header, split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
 Issued = TypeVar("Issued", AccessClaims, CarnetClaims, ReleaseClaims)
+Read = TypeVar("Read", AccessClaims, CarnetClaims, ReleaseClaims, SealClaims)
+
+_TYP: Final[dict[type[jws.Claims], str]] = {
+    AccessClaims: jws.ACCESS_TOKEN,
+    CarnetClaims: jws.CARNET,
+    ReleaseClaims: jws.RELEASE,
+    SealClaims: jws.SEAL,
+}
+
+
+class Reading(Generic[Read]):
+    """One token on its way through checks 2 to 7, step by step.
+
+    Every step raises a `RefusalError`, or `TrustUnavailableError`, and nothing else.
+    """
+
+    def __init__(self, unverified_token: str, kind: type[Read], signers: Signers) -> None:
+        self.unverified_token = unverified_token
+        self._kind: type[Read] = kind
+        self._signers = signers
+        self._form: CompactToken
+        self._token: UnverifiedToken
+        self._signer = ""
+        self._key: ListedKey
+        self._known = False
+        self.key_set: KeySet
+        """From `recall` or `find_key` on: whose keys count."""
+        self.claims: Read
+        """From `read_claims` on."""
+
+    def recall(self, now: float) -> bool:
+        """Whether it has passed checks 2 to 7 before, by the keys that count now.
+
+        Then there is nothing left of them to do.
+        """
+        remembered = self._kind is not SealClaims  # each of those comes once
+        if (
+            remembered
+            and len(self.unverified_token) <= MAX_TOKEN
+            and self.unverified_token.isascii()
+        ):
+            self.key_set = self._signers.key_set(now)
+            claims = self._signers.known.recall(self._kind, self.fingerprint, self.key_set)
+            if isinstance(claims, self._kind):
+                self.claims = claims
+                self._known = True
+        return self._known
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the token, as `ath` carries it."""
+        return digest(self.unverified_token.encode("ascii"))
+
+    def take_apart(self) -> None:
+        """Check 2."""
+        self._form = split_token(self.unverified_token)
+
+    def read_header(self) -> None:
+        """Check 3."""
+        self._token = parse_header(self._form)
+
+    def check_algorithm(self) -> None:
+        """Check 4."""
+        jws.check_algorithm(self._token, typ=_TYP[self._kind])
+
+    def find_key(self, now: float) -> None:
+        """Check 5: a seal's key says which client sealed it; all else is the issuer's."""
+        self.key_set = self._signers.key_set(now)
+        if self._kind is SealClaims:
+            self._signer, self._key = self._signers.client_key(self._token, now=now)
+        else:
+            self._key = self._signers.issuer_key(self._token, now=now)
+
+    def check_signature(self) -> None:
+        """Check 6. It takes most of the time, and lets other threads run meanwhile."""
+        jws.check_signature(self._token, self._key.key)
+
+    def read_claims(self) -> None:
+        """Check 7."""
+        if not self._known:
+            self.claims = jws.parse_claims(self._token, self._kind)
+
+    def check_signer(self) -> None:
+        """What is left of check 5, since only the claims tell; then the token is known."""
+        if self._known:
+            return
+        if isinstance(self.claims, SealClaims):
+            check_signer(self.claims, self._signer)
+        check_signing_time(self._key, self.claims.iat)
+        if not isinstance(self.claims, SealClaims):
+            self._signers.known.remember(self.fingerprint, self.claims, self.key_set)
+
+    def run(self, now: float) -> Read:
+        """All of them."""
+        if not self.recall(now):
+            self.take_apart()
+            self.read_header()
+            self.check_algorithm()
+            self.find_key(now)
+            self.check_signature()
+            self.read_claims()
+            self.check_signer()
+        return self.claims
 
 
 class Signers:
@@ -23,30 +130,22 @@ class Signers:
 
     def __init__(self, trust: TrustSource) -> None:
         self._trust = trust
+        self.known = KnownTokens()
 
-    def issued(self, unverified_token: str, typ: str, kind: type[Issued], *, now: float) -> Issued:
+    def reading(self, unverified_token: str, kind: type[Read]) -> Reading[Read]:
+        """A token that is to be read."""
+        return Reading(unverified_token, kind, self)
+
+    def issued(self, unverified_token: str, kind: type[Issued], *, now: float) -> Issued:
         """Checks 2 to 7 of what the issuer signs."""
-        token = parse_token(unverified_token)  # 2, 3
-        jws.check_algorithm(token, typ=typ)  # 4
-        key = self.issuer_key(token, now=now)  # 5
-        jws.check_signature(token, key.key)  # 6
-        claims = jws.parse_claims(token, kind)  # 7
-        check_signing_time(key, claims.iat)
-        return claims
+        return self.reading(unverified_token, kind).run(now)
 
     def sealed(self, unverified_seal: str, *, now: float) -> SealClaims:
         """Checks 2 to 7 of a seal that comes without a carnet, or whose carnet is not asked."""
-        token = parse_token(unverified_seal)  # 2, 3
-        jws.check_algorithm(token, typ=jws.SEAL)  # 4
-        client_id, key = self.client_key(token, now=now)  # 5
-        jws.check_signature(token, key.key)  # 6
-        seal = jws.parse_claims(token, SealClaims)  # 7
-        check_signer(seal, client_id)
-        check_signing_time(key, seal.iat)
-        return seal
+        return self.reading(unverified_seal, SealClaims).run(now)
 
     def issuer_key(self, token: UnverifiedToken, *, now: float) -> ListedKey:
-        listed = self._key_set(now).issuer_keys.get(token.unverified_header["kid"])
+        listed = self.key_set(now).issuer_keys.get(token.unverified_header["kid"])
         if listed is None:
             self._refuse_unknown(now)
         jws.check_key(token, listed.key)
@@ -54,13 +153,14 @@ class Signers:
 
     def client_key(self, token: UnverifiedToken, *, now: float) -> tuple[str, ListedKey]:
         """The seal's key, and the client whose it is: `check_signer` compares it with `iss`."""
-        found = self._key_set(now).sealing_key(token.unverified_header["kid"])
+        found = self.key_set(now).sealing_key(token.unverified_header["kid"])
         if found is None:
             self._refuse_unknown(now)
         jws.check_key(token, found[1].key)
         return found
 
-    def _key_set(self, now: float) -> KeySet:
+    def key_set(self, now: float) -> KeySet:
+        """The present one, while it is believed."""
         key_set = self._trust.key_set
         key_set.require_current(now)
         return key_set

@@ -8,7 +8,10 @@ import base64
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from auth.errors import Code, MalformedTokenError
@@ -18,6 +21,7 @@ MAX_TOKEN: Final = 4096
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
+_HEADERS: Final = 256
 _MAX_DIGITS: Final = 16
 _MAX_DEPTH: Final = 16
 
@@ -135,7 +139,7 @@ class CompactToken:
 class UnverifiedToken:
     """A token of the right form, of which nothing is believed yet."""
 
-    unverified_header: dict[str, str]
+    unverified_header: Mapping[str, str]
     unverified_payload: bytes
     signing_input: bytes
     signature: bytes
@@ -179,16 +183,22 @@ def parse_header(token: CompactToken) -> UnverifiedToken:
     Raises:
         MalformedTokenError: `malformed_header`.
     """
-    try:
-        header = parse_json_object(token.unverified_header)
-    except ValueError as error:
-        raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
     return UnverifiedToken(
-        unverified_header=check_members(header),
+        unverified_header=_read_header(token.unverified_header),
         unverified_payload=token.unverified_payload,
         signing_input=token.signing_input,
         signature=token.signature,
     )
+
+
+@lru_cache(maxsize=_HEADERS)
+def _read_header(unverified_header: bytes) -> Mapping[str, str]:
+    """What these bytes say, which is always the same; all tokens of one key have them."""
+    try:
+        header = parse_json_object(unverified_header)
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
+    return MappingProxyType(check_members(header))
 
 
 def check_members(header: dict[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cached_property
 from typing import Annotated, Final, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -50,7 +51,7 @@ class _IssuedClaims(Claims):
             raise ValueError("a user's token names its session")
         return sid
 
-    @property
+    @cached_property
     def scopes(self) -> frozenset[str]:
         return split_scope(self.scope)
 
@@ -62,7 +63,7 @@ class AccessClaims(_IssuedClaims):
     client_id: ClientId
     auth_time: NumericDate | None = None
 
-    @property
+    @cached_property
     def principal(self) -> Principal:
         return Principal(
             subject=self.sub,
@@ -98,11 +99,11 @@ class CarnetClaims(_IssuedClaims):
             raise ValueError("actors nested too deep")
         return self
 
-    @property
+    @cached_property
     def actors(self) -> tuple[str, ...]:
         return self.act.chain if self.act else ()
 
-    @property
+    @cached_property
     def principal(self) -> Principal:
         return Principal(
             subject=self.sub,

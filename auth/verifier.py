@@ -26,16 +26,17 @@ stable code, or `TrustUnavailableError`; it raises nothing else, whatever came i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
-from auth import jws
 from auth.checks import (
     bearer_token,
     check_acceptance,
     check_binding,
     check_life,
     check_seal_time,
-    check_signer,
-    check_signing_time,
     header_values,
     named_clients,
     only_header,
@@ -52,6 +53,7 @@ from auth.errors import (
     RevokedTokenError,
     UntrustedTokenError,
 )
+from auth.keyset import KeySet
 from auth.message import (
     AUTHORIZATION,
     CARNET_RELEASE,
@@ -63,12 +65,44 @@ from auth.message import (
 from auth.policy import Expiry, Policy, at_processing
 from auth.release import Lift, ReleaseClaims, check_release_time
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
-from auth.signers import Issued, Signers
-from auth.strict import parse_header, split_token
+from auth.signers import Issued, Reading, Signers
+from auth.strict import split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
-__all__ = ["Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
+__all__ = ["Opened", "Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message after checks 1 to 5, of which nothing is believed yet.
+
+    key_set: whose keys it is to be verified with.
+    unread: its tokens whose signatures are to be checked.   read: does checks 7 to 9.
+    """
+
+    message: UnverifiedMessage
+    route: Route
+    policy: Policy
+    key_set: KeySet
+    unread: Sequence[Reading[Any]]
+    read: Callable[[], VerifiedMessage]
+
+    @classmethod
+    def genuine(
+        cls, genuine: VerifiedMessage, message: UnverifiedMessage, route: Route, policy: Policy
+    ) -> Self:
+        """One that has passed checks 6 to 9 as well."""
+        return cls(message, route, policy, genuine.key_set, (), lambda: genuine)
+
+    def check_signatures(self) -> None:
+        """Check 6. It needs nothing else, so another thread may do it meanwhile.
+
+        Raises:
+            UntrustedTokenError: `bad_signature`.
+        """
+        for token in self.unread:
+            token.check_signature()
 
 
 class Verifier:
@@ -95,14 +129,48 @@ class Verifier:
                 9 passed), so that the refusal may be told and recorded.
             TrustUnavailableError: pause and ask again.
         """
+        opened = self.open_command(message, route, policy, now=now)
+        opened.check_signatures()
+        return self.close_command(opened, expiry, now=now)
+
+    def open_command(
+        self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
+    ) -> Opened:
+        """The first part of `command`, checks 1 to 5.
+
+        The second is `check_signatures` of what it returns, the third is `close_command`. So the
+        signatures of many messages can be checked beside what else there is to do.
+        """
         if header_values(message, CARNET_RELEASE):
             genuine = self._authenticate_released(message, route, policy, now=now)
-        else:
-            genuine = self._authenticate(message, route, policy, "cmd", now=now)
-        try:
-            self._admit(genuine, policy, expiry, now=now)
-        except RefusalError as refusal:
-            raise refusal.of(genuine) from refusal.__cause__
+            return Opened.genuine(genuine, message, route, policy)
+        return self._open(message, route, policy, "cmd", now=now)
+
+    def close_command(self, opened: Opened, expiry: Expiry, *, now: float) -> VerifiedMessage:
+        """Checks 7 to 12 of a command whose signatures hold. Raises as `command`."""
+        if opened.key_set is not self._trust.key_set:  # other keys count, meanwhile
+            return self.command(opened.message, opened.route, opened.policy, expiry, now=now)
+        genuine = opened.read()
+        self._admit(genuine, opened.policy, expiry, now=now)
+        return genuine
+
+    def command_again(
+        self,
+        genuine: VerifiedMessage,
+        message: UnverifiedMessage,
+        route: Route,
+        policy: Policy,
+        expiry: Expiry,
+        *,
+        now: float,
+    ) -> VerifiedMessage:
+        """Verify a command that was verified a while ago, and has not changed: checks 10 to 12.
+
+        All of them where the key set has changed. Raises as `command`.
+        """
+        if genuine.key_set is not self._trust.key_set:
+            return self.command(message, route, policy, expiry, now=now)
+        self._admit(genuine, policy, expiry, now=now)
         return genuine
 
     def request(
@@ -113,15 +181,17 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        genuine = self._authenticate(message, route, policy, "req", now=now)
+        opened = self._open(message, route, policy, "req", now=now)
+        opened.check_signatures()
+        genuine = opened.read()
         if genuine.seal.rt is None or genuine.seal.rt != message.reply_to:
             refuse_mismatch("sealed for another reply_to")
         try:
             if genuine.seal.exp - genuine.seal.iat > MAX_REQUEST_AGE:
                 raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, "a request lives 2 min at most")
-            self._admit(genuine, policy, at_processing(), now=now)
         except RefusalError as refusal:
             raise refusal.of(genuine) from refusal.__cause__
+        self._admit(genuine, policy, at_processing(), now=now)
         return genuine
 
     def reply(
@@ -145,7 +215,7 @@ class Verifier:
         if seal.re != request_id:
             refuse_mismatch("the reply to another request")
         check_seal_time(seal, max_age=MAX_REQUEST_AGE, now=now)
-        return VerifiedMessage(seal=seal, carnet=None, principal=None)
+        return self._without_carnet(seal)
 
     def event(self, message: UnverifiedMessage, route: Route, *, now: float) -> VerifiedMessage:
         """Verify an event: sealed by the one client whose `publishes` names its type.
@@ -159,7 +229,7 @@ class Verifier:
         if seal.sub is None or seal.cause is None:
             refuse_mismatch("an event names its subject and its cause")
         check_seal_time(seal, max_age=MAX_EVENT_AGE, now=now)
-        return VerifiedMessage(seal=seal, carnet=None, principal=None)
+        return self._without_carnet(seal)
 
     def access_token(self, unverified_token: str, *, now: float) -> AccessClaims:
         """Verify an access token that was issued for us (RFC 9068 §4).
@@ -167,7 +237,7 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        return self._issued(unverified_token, jws.ACCESS_TOKEN, AccessClaims, now=now)
+        return self._issued(unverified_token, AccessClaims, now=now)
 
     def carnet(self, unverified_carnet: str, *, now: float) -> CarnetClaims:
         """Verify a carnet for us by itself: all that can be said without message and seal.
@@ -175,7 +245,7 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        return self._issued(unverified_carnet, jws.CARNET, CarnetClaims, now=now)
+        return self._issued(unverified_carnet, CarnetClaims, now=now)
 
     def seal(self, unverified_seal: str, *, now: float) -> SealClaims:
         """Verify a seal by itself: all that can be said without its message.
@@ -213,19 +283,19 @@ class Verifier:
             if seal.ath is not None:
                 refuse_mismatch("sealed with a carnet, and without it here")
             check_seal_time(seal, max_age=math.inf, now=as_of)
-            return VerifiedMessage(seal=seal, carnet=None, principal=None)
-        carnet = self._signers.issued(unverified_carnet, jws.CARNET, CarnetClaims, now=now)
+            return self._without_carnet(seal)
+        carnet = self._signers.issued(unverified_carnet, CarnetClaims, now=now)
         self._check_issued(carnet)
-        self._check_sealed_with(seal, carnet, unverified_carnet)
+        self._check_sealed_with(seal, carnet, digest(unverified_carnet.encode("ascii")))
         check_seal_time(seal, max_age=math.inf, now=as_of)
         check_life(carnet, now=now)
         check_acceptance(carnet, seal, expiry_lifted="expiry" in lift)
         if "revocation" not in lift:
             self._check_revocation(carnet, now=now)
-        return VerifiedMessage(seal=seal, carnet=carnet, principal=carnet.principal)
+        return VerifiedMessage(seal, carnet, carnet.principal, self._trust.key_set)
 
-    def _issued(self, unverified_token: str, typ: str, kind: type[Issued], *, now: float) -> Issued:
-        claims = self._signers.issued(unverified_token, typ, kind, now=now)
+    def _issued(self, unverified_token: str, kind: type[Issued], *, now: float) -> Issued:
+        claims = self._signers.issued(unverified_token, kind, now=now)
         self._check_issued(claims)
         check_life(claims, now=now)
         if now > claims.exp + LEEWAY:
@@ -235,33 +305,47 @@ class Verifier:
 
     # Checks 1 to 9: is it genuine, and of this very message?
 
-    def _authenticate(
+    def _open(
         self, message: UnverifiedMessage, route: Route, policy: Policy, kind: Kind, *, now: float
-    ) -> VerifiedMessage:
+    ) -> Opened:
         if not policy.needs_carnet:
-            return self._authenticate_without_carnet(message, route, kind, now=now)
-        unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))  # 1
-        unverified_seal = only_header(message, CARNET_SEAL)
-        carnet_form = split_token(unverified_carnet)  # 2
-        seal_form = split_token(unverified_seal)
-        carnet_token = parse_header(carnet_form)  # 3
-        seal_token = parse_header(seal_form)
-        jws.check_algorithm(carnet_token, typ=jws.CARNET)  # 4
-        jws.check_algorithm(seal_token, typ=jws.SEAL)
-        carnet_key = self._signers.issuer_key(carnet_token, now=now)  # 5
-        client_id, seal_key = self._signers.client_key(seal_token, now=now)
-        jws.check_signature(carnet_token, carnet_key.key)  # 6
-        jws.check_signature(seal_token, seal_key.key)
-        carnet = jws.parse_claims(carnet_token, CarnetClaims)  # 7
-        seal = jws.parse_claims(seal_token, SealClaims)
-        check_signer(seal, client_id)
-        check_signing_time(carnet_key, carnet.iat)
-        check_signing_time(seal_key, seal.iat)
-        self._check_issued(carnet)  # 8
-        self._check_sealed_with(seal, carnet, unverified_carnet)  # 9
-        self._check_publishes(seal)
-        check_binding(seal, message, route, kind, audience=self._audience)
-        return VerifiedMessage(seal=seal, carnet=carnet, principal=carnet.principal)
+            genuine = self._authenticate_without_carnet(message, route, kind, now=now)
+            return Opened.genuine(genuine, message, route, policy)
+        carnet = self._signers.reading(
+            bearer_token(only_header(message, AUTHORIZATION)), CarnetClaims
+        )  # 1
+        seal = self._signers.reading(only_header(message, CARNET_SEAL), SealClaims)
+        # A carnet that came with an earlier message has passed 2 to 7 (`auth.known`).
+        unread = (seal,) if carnet.recall(now) else (carnet, seal)
+        for token in unread:
+            token.take_apart()  # 2
+        for token in unread:
+            token.read_header()  # 3
+        for token in unread:
+            token.check_algorithm()  # 4
+        for token in unread:
+            token.find_key(now)  # 5
+        read = partial(self._read, message, route, kind, carnet, seal)
+        return Opened(message, route, policy, seal.key_set, unread, read)
+
+    def _read(
+        self,
+        message: UnverifiedMessage,
+        route: Route,
+        kind: Kind,
+        carnet: Reading[CarnetClaims],
+        seal: Reading[SealClaims],
+    ) -> VerifiedMessage:
+        """Checks 7 to 9 of what has passed 1 to 6."""
+        for token in (carnet, seal):
+            token.read_claims()  # 7
+        for token in (carnet, seal):
+            token.check_signer()
+        self._check_issued(carnet.claims)  # 8
+        self._check_sealed_with(seal.claims, carnet.claims, carnet.fingerprint)  # 9
+        self._check_publishes(seal.claims)
+        check_binding(seal.claims, message, route, kind, audience=self._audience)
+        return VerifiedMessage(seal.claims, carnet.claims, carnet.claims.principal, seal.key_set)
 
     def _authenticate_without_carnet(
         self, message: UnverifiedMessage, route: Route, kind: Kind, *, now: float
@@ -271,7 +355,7 @@ class Verifier:
             refuse_mismatch("a carnet where none is wanted")
         self._check_publishes(seal)
         check_binding(seal, message, route, kind, audience=self._audience)
-        return VerifiedMessage(seal=seal, carnet=None, principal=None)
+        return self._without_carnet(seal)
 
     def _authenticate_released(
         self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
@@ -289,18 +373,21 @@ class Verifier:
         if policy.needs_carnet:
             unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))
             split_token(unverified_carnet)
-            self._check_sealed_with(seal, release, unverified_carnet)
+            self._check_sealed_with(seal, release, digest(unverified_carnet.encode("ascii")))
         elif seal.ath is not None or header_values(message, AUTHORIZATION):
             refuse_mismatch("a carnet where none is wanted")
         self._check_publishes(seal)
         check_binding(seal, message, route, "cmd", audience=self._audience)
         principal = release.principal if policy.needs_carnet else None
-        return VerifiedMessage(seal=seal, carnet=None, principal=principal, release=release)
+        return VerifiedMessage(seal, None, principal, self._trust.key_set, release)
+
+    def _without_carnet(self, seal: SealClaims) -> VerifiedMessage:
+        return VerifiedMessage(seal, carnet=None, principal=None, key_set=self._trust.key_set)
 
     def _release(self, message: UnverifiedMessage, *, now: float) -> ReleaseClaims:
         try:
             unverified_release = only_header(message, CARNET_RELEASE)
-            release = self._signers.issued(unverified_release, jws.RELEASE, ReleaseClaims, now=now)
+            release = self._signers.issued(unverified_release, ReleaseClaims, now=now)
             self._check_issued(release)
         except RefusalError as error:
             detail = f"the release: {error.code}: {error.detail}"
@@ -315,13 +402,11 @@ class Verifier:
         if claims.aud != self._audience:
             raise UntrustedTokenError(Code.WRONG_AUDIENCE, f"aud is not {self._audience}")
 
-    def _check_sealed_with(
-        self, seal: SealClaims, carnet: CarnetClaims, unverified_carnet: str
-    ) -> None:
-        """By the carnet's one client, and with this very carnet."""
+    def _check_sealed_with(self, seal: SealClaims, carnet: CarnetClaims, ath: str) -> None:
+        """By the carnet's one client, and with this very carnet, whose hash is `ath`."""
         if seal.iss != sealing_client(carnet):
             raise UntrustedTokenError(Code.WRONG_CLIENT, "not sealed by the carnet's own client")
-        if seal.ath != digest(unverified_carnet.encode("ascii")):
+        if seal.ath != ath:
             refuse_mismatch("sealed with another carnet")
 
     def _check_publishes(self, seal: SealClaims) -> None:
@@ -342,6 +427,14 @@ class Verifier:
     # Checks 10 to 12: may it be done, now?
 
     def _admit(
+        self, genuine: VerifiedMessage, policy: Policy, expiry: Expiry, *, now: float
+    ) -> None:
+        try:
+            self._check_admission(genuine, policy, expiry, now=now)
+        except RefusalError as refusal:
+            raise refusal.of(genuine) from refusal.__cause__
+
+    def _check_admission(
         self, genuine: VerifiedMessage, policy: Policy, expiry: Expiry, *, now: float
     ) -> None:
         if genuine.release is not None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import Final, Self
 
 import structlog
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel as UnderlayChannel
-from aiormq.abc import DeliveredMessage
 
 from auth.errors import Code, RefusalError
 from auth.message import UnverifiedMessage
 from messaging.envelope import COPY_HEADERS
+from messaging.taps import Tapped, Taps
 
 SETTLE: Final = 10.0
 """Seconds for an acknowledgement to leave; a connection that takes none is dead."""
@@ -27,7 +29,10 @@ log = structlog.get_logger(__name__)
 class Registration:
     """A consumer on one channel. Once lost it never comes back; a new one takes its place."""
 
-    def __init__(self, channel: AbstractChannel, underlay: UnderlayChannel, queue: str) -> None:
+    def __init__(
+        self, channel: AbstractChannel, underlay: UnderlayChannel, taps: Taps, queue: str
+    ) -> None:
+        """`taps`: of the connection that the channel is on."""
         self.queue = queue
         self.underlay = underlay
         self.unsettled: dict[int, Delivery] = {}
@@ -35,24 +40,26 @@ class Registration:
         self.lost = asyncio.Event()
         """The channel is closed, or the broker has cancelled the consumer."""
         self._channel = channel
-        self._consumer_tag = ""
-        channel.close_callbacks.add(lambda *_: self.lost.set())
-        underlay.on_consumer_cancel_callbacks.add(lambda _: self.lost.set())
+        self._taps = taps
+        self._consumer_tag = f"carnet.{secrets.token_hex(16)}"
+        self._outstanding: dict[int, None] = {}
+        """Tags that the broker may not know to be settled, in ascending order."""
+        channel.close_callbacks.add(lambda *_: self._lose())
+        underlay.on_consumer_cancel_callbacks.add(lambda _: self._lose())
 
     async def consume(self, enqueue: Callable[[Delivery], None]) -> None:
-        """Ask for deliveries.
+        """Ask for deliveries. Nothing but `enqueue` happens while the connection is read."""
 
-        The library cancels its callbacks when the connection drops: nothing but `enqueue`
-        happens in them.
-        """
-
-        async def receive(message: DeliveredMessage) -> None:
-            delivery = Delivery.of(message, self)
+        def receive(tapped: Tapped) -> None:
+            delivery = Delivery.of(tapped, self)
             self.unsettled[delivery.tag] = delivery
+            self._outstanding[delivery.tag] = None
             enqueue(delivery)
 
-        consumed = await self.underlay.basic_consume(self.queue, receive)
-        self._consumer_tag = consumed.consumer_tag or ""
+        self._taps.open(self._consumer_tag, receive)
+        await self.underlay.basic_consume(
+            self.queue, _come_too_late, consumer_tag=self._consumer_tag
+        )
 
     async def cancel(self) -> None:
         """Ask for no more. What has come can still be settled."""
@@ -61,8 +68,56 @@ class Registration:
 
     async def close(self) -> None:
         """Close the channel; the broker takes back what is not settled."""
-        self.lost.set()
+        self._lose()
         await self._channel.close()
+
+    async def ack(self, deliveries: Iterable[Delivery]) -> None:
+        """These are done with; as many as have nobody before them in one go.
+
+        Does nothing for those that are settled, nor once the channel is lost.
+        """
+        tags = self._take(deliveries)
+        prefix = list(takewhile(tags.__contains__, self._outstanding))
+        ack = partial(self.underlay.basic_ack, wait=False)
+        if prefix:
+            await self._send(partial(ack, prefix[-1], multiple=True), prefix)
+        for tag in sorted(tags.difference(prefix)):
+            await self._send(partial(ack, tag), [tag])
+
+    async def nack(self, delivery: Delivery) -> None:
+        """Give one back to the queue; as `ack` otherwise."""
+        for tag in self._take([delivery]):
+            await self._send(partial(self.underlay.basic_nack, tag, wait=False), [tag])
+
+    def _take(self, deliveries: Iterable[Delivery]) -> set[int]:
+        """The tags of those that can be settled; nobody else settles them now."""
+        tags = {delivery.tag for delivery in deliveries if delivery.live}
+        for tag in tags:
+            del self.unsettled[tag]
+        return tags
+
+    async def _send(self, settle: Callable[[], Awaitable[None]], tags: Iterable[int]) -> None:
+        try:
+            # Not until the connection has taken it: each would be a step of the loop's. As much as
+            # was prefetched waits to be written, at most.
+            async with asyncio.timeout(SETTLE):
+                await settle()
+        except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
+            # The broker delivers it again; what was done is remembered in the inbox.
+            self._lose()
+            log.info("settlement_lost", tags=list(tags), detail=str(error))
+            return
+        # Only now: until it is on its way, nobody may settle all up to a later one.
+        for tag in tags:
+            del self._outstanding[tag]
+
+    def _lose(self) -> None:
+        self.lost.set()
+        self._taps.close(self._consumer_tag)
+
+
+async def _come_too_late(_: object) -> None:
+    """What arrives after the tap was closed: its channel is lost."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,17 +138,17 @@ class Delivery:
     arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
     @classmethod
-    def of(cls, message: DeliveredMessage, registration: Registration) -> Self:
-        properties = message.header.properties
+    def of(cls, tapped: Tapped, registration: Registration) -> Self:
+        properties = tapped.properties
         return cls(
-            body=message.body,
+            body=tapped.body,
             headers=properties.headers or {},
             type=properties.message_type,
             content_type=properties.content_type,
             correlation_id=properties.correlation_id,
             reply_to=properties.reply_to,
-            redelivered=bool(message.redelivered),
-            tag=message.delivery_tag or 0,
+            redelivered=tapped.redelivered,
+            tag=tapped.tag,
             registration=registration,
             life=_seconds(properties.expiration),
         )
@@ -127,25 +182,11 @@ class Delivery:
 
     async def ack(self) -> None:
         """It is done with. Does nothing once the channel is lost."""
-        await self._settle(partial(self.registration.underlay.basic_ack, wait=False))
+        await self.registration.ack([self])
 
     async def nack(self) -> None:
         """Give it back to the queue. Does nothing once the channel is lost."""
-        await self._settle(partial(self.registration.underlay.basic_nack, wait=False))
-
-    async def _settle(self, send: Callable[[int], Awaitable[None]]) -> None:
-        if not self.live:
-            return
-        del self.registration.unsettled[self.tag]
-        try:
-            # Not until the connection has taken it: each would be a step of the loop's. As much as
-            # was prefetched waits to be written, at most.
-            async with asyncio.timeout(SETTLE):
-                await send(self.tag)
-        except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
-            # The broker delivers it again; what was done is remembered in the inbox.
-            self.registration.lost.set()
-            log.info("settlement_lost", tag=self.tag, detail=str(error))
+        await self.registration.nack(self)
 
 
 def _seconds(expiration: str | None) -> float | None:

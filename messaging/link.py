@@ -29,10 +29,11 @@ from messaging.errors import (
     BrokerUnreachableError,
     VirtualHostError,
 )
-from messaging.frame_guard import GuardedTransport
+from messaging.frame_reader import GuardedTransport
 from messaging.login import TokenLogin, TokenSource
 from messaging.nodes import address, in_random_order, parse_urls
 from messaging.pause import Backoff
+from messaging.taps import Taps
 
 ATTEMPT: Final = 10.0
 """Seconds for one attempt to connect."""
@@ -56,6 +57,8 @@ class Link:
         self.node = ""
         """Host and port of the node that it is, or was last, connected to."""
         self._name = name
+        self.taps = Taps()
+        """Consumers whose deliveries come past the client library."""
         self._connection: aio_pika.Connection | None = None
         self.up = asyncio.Event()
         """Set while there is a connection."""
@@ -183,7 +186,7 @@ class Link:
             # The login's name stands in the token; AMQP wants one beside it.
             url = url.with_user(url.user or "token").with_password(token)
         self._unblocked.set()
-        connection = _GuardedConnection(url, self._name, self._set_blocked)
+        connection = _GuardedConnection(url, self._name, self.taps, self._set_blocked)
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
@@ -251,9 +254,9 @@ class Link:
 
 
 class _GuardedConnection(aio_pika.Connection):
-    def __init__(self, url: URL, name: str, on_blocked: Callable[[bool], None]) -> None:
+    def __init__(self, url: URL, name: str, taps: Taps, on_blocked: Callable[[bool], None]) -> None:
         super().__init__(url, client_properties={"connection_name": name})
-        self.kwargs["transport_factory"] = GuardedTransport(on_blocked)
+        self.kwargs["transport_factory"] = GuardedTransport(taps, on_blocked)
 
 
 @contextmanager

@@ -178,12 +178,23 @@ class Subscription:
 
     async def next(self) -> Delivery | None:
         """The next delivery that can still be settled, or None after `shutdown`."""
-        while not self._ended:
-            delivery = await self._deliveries.get()
-            if delivery is not None and delivery.live and not self._ended:
-                return delivery
+        return next(iter(await self.next_few(1)), None)
+
+    async def next_few(self, limit: int) -> list[Delivery]:
+        """The next deliveries that can still be settled, at most so many; none after `shutdown`.
+
+        As many as are there, and at least one: it waits for that one only.
+        """
+        few: list[Delivery] = []
+        while not self._ended and not few:
+            arrived = [await self._deliveries.get()]
+            while len(arrived) < limit and not self._deliveries.empty():
+                arrived.append(self._deliveries.get_nowait())
+            few = [delivery for delivery in arrived if delivery is not None and delivery.live]
+        if not self._ended:
+            return few
         self._deliveries.put_nowait(None)  # for the next one who waits
-        return None
+        return []
 
     async def close(self) -> None:
         """Give back what is not settled, in the order in which it came, and close the channel."""
@@ -213,7 +224,8 @@ class Subscription:
     async def _consume(self, channel: AbstractChannel) -> Registration:
         await channel.set_qos(prefetch_count=self._prefetch)
         queue = await self._source.queue(channel)
-        registration = Registration(channel, await channel.get_underlay_channel(), queue)
+        underlay = await channel.get_underlay_channel()
+        registration = Registration(channel, underlay, self._link.taps, queue)
         await registration.consume(self._deliveries.put_nowait)
         return registration
 
