@@ -1,26 +1,34 @@
-"""From a delivery to its outcome: what happens to it, in this order.
+"""From deliveries to their outcomes: what happens to each, in this order.
 
-1. It takes its turn: beside others, or alone if it was delivered before and may have killed us.
-2. In order of arrival it is verified, and its body parsed. One that was delivered before has its
-   start written down first; the fifth crash of it was the last.
-3. It waits for those that came before it and are about the same thing.
+1. Deliveries are taken as they come, many at a time, and verified together; a thread checks
+   their signatures. The bodies of the genuine ones are parsed.
+2. One that was delivered before may have killed us. It runs alone: once all others have ended,
+   and after its start was written down; the fifth crash of it was the last.
+3. Each waits for those that came before it and are about the same thing.
 4. In one transaction its inbox row is claimed, its handler runs, and the events are written. A
    row that was there already decides instead of the handler. So does an earlier command about
-   the same thing that waits for a retry: then this one waits behind it.
+   the same thing that waits for a retry: then this one waits behind it. Commands whose handlers
+   allow it share a transaction; if anything is odd about one of them it is done by itself.
 5. A refusal, of whichever step, is written down and told in one transaction, if the message was
    genuine. A failure is counted, and is an outcome too: later, or never again.
+6. Settled is what is done, as much as possible at once.
 
-While trust or the database is away it keeps its turn and its place. The transactions are in
+While trust or the database is away, all keep their places. The transactions are in
 `messaging.handling`.
 """
 
+import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
 from typing import Final
 
 import structlog
 
 from auth.errors import RefusalError, TrustUnavailableError
-from auth.message import VerifiedMessage
+from auth.verifier import Opened
 from messaging.consumer_parts import ConsumerParts
 from messaging.delivery import Delivery
 from messaging.errors import (
@@ -29,21 +37,30 @@ from messaging.errors import (
     RepeatedError,
     TransientError,
 )
-from messaging.handling import Accepted, CommandHandler, Handling
+from messaging.handling import Accepted, ApartError, CommandHandler, Handling
+from messaging.lines import Lines, Place
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
-from messaging.patience import Patience
+from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
+from messaging.serving import give_back
+from messaging.settlement import Settlement
+from messaging.subscription import Subscription
 from messaging.topology import WorkQueue
-from messaging.turns import Turns
 
-FRESH: Final = 0.02
-"""Seconds for which a verification counts: who was revoked while it waited is refused."""
+TOGETHER: Final = 100
+"""Deliveries that are verified at once, and commands in one transaction, at most."""
+
+WORTH_A_THREAD: Final = 4
+"""Signatures to check, from which on a thread does it."""
 
 log = structlog.get_logger(__name__)
 
+Verdict = Accepted | RefusalError
+Job = Callable[[], Awaitable[None]]
+
 
 class Dispatcher:
-    """Decides on deliveries; settles none."""
+    """Decides on the deliveries of one subscription, and has them settled."""
 
     def __init__(
         self,
@@ -51,28 +68,28 @@ class Dispatcher:
         handlers: Registry[CommandHandler],
         parts: ConsumerParts,
         counts: Counter[str],
+        shutdown: asyncio.Event,
     ) -> None:
         """`counts`: where outcomes are counted, by their label."""
         self._handlers = handlers
         self._parts = parts
         self._counts = counts
+        self._shutdown = shutdown
         self._handling = Handling(queue, parts)
-        self._turns = Turns()
+        self._settlement = Settlement(parts.publisher, queue, parts.service, parts.clock)
+        self._lines = Lines()
+        self._slots = asyncio.Semaphore(parts.concurrency)
+        self._running: set[asyncio.Task[None]] = set()
 
-    async def outcome(self, delivery: Delivery, patience: Patience) -> Outcome:
-        """Do what the delivery asks for, once, however long trust or the database is away.
-
-        Raises:
-            GivenUpError: the end of `patience` came first.
-        """
-        async with self._turns.alone() if delivery.redelivered else self._turns.together():
-            try:
-                outcome = await self._handle_in_turn(delivery, patience)
-            except RefusalError as error:
-                refusal = error
-                outcome = await patience.insist(lambda: self._handling.refuse(refusal, delivery))
-        self._counts[_label(outcome)] += 1
-        return outcome
+    async def run(self, subscription: Subscription) -> None:
+        """Handle what comes until the subscription ends, and what runs then."""
+        async with asyncio.TaskGroup() as jobs:
+            while deliveries := await subscription.next_few(TOGETHER):
+                for redelivered, few in groupby(deliveries, key=lambda each: each.redelivered):
+                    if redelivered:
+                        await self._take_one_by_one(jobs, list(few))
+                    else:
+                        await self._take(jobs, list(few))
 
     async def stop(self) -> None:
         """The process ends in order.
@@ -82,37 +99,186 @@ class Dispatcher:
         """
         await self._handling.stop()
 
-    async def _handle_in_turn(self, delivery: Delivery, patience: Patience) -> Outcome:
-        async with self._turns.arrival():
-            accepted = await patience.insist(lambda: self._accept(delivery))
-        # Nothing is awaited in between, so that they line up as they arrived.
-        async with self._turns.about(accepted.about):
-            return await patience.insist(lambda: self._handle(accepted, delivery))
+    # Who runs, and beside whom
 
-    async def _accept(self, delivery: Delivery) -> Accepted:
-        """What it is, as far as it is genuine and may be started."""
+    async def _take_one_by_one(self, jobs: asyncio.TaskGroup, few: Sequence[Delivery]) -> None:
+        """Any of these may have killed us: each runs while nobody else does."""
+        for delivery in few:
+            await self._idle()
+            await self._take(jobs, [delivery])
+            await self._idle()
+
+    async def _idle(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _take(self, jobs: asyncio.TaskGroup, few: Sequence[Delivery]) -> None:
+        """Verify these, and begin to handle each as soon as there is room for it."""
+        try:
+            verdicts = await self._patience(few).insist(lambda: self._judge(few))
+        except GivenUpError:  # the broker keeps them
+            return
+        together: list[tuple[Accepted, Delivery]] = []
+        for delivery, verdict in zip(few, verdicts, strict=True):
+            if isinstance(verdict, RefusalError):
+                await self._begin(jobs, [delivery], (), partial(self._refuse, verdict, delivery))
+                continue
+            if _may_share(verdict, delivery) and verdict.id not in {a.id for a, _ in together}:
+                together.append((verdict, delivery))
+                continue
+            if verdict.about in {accepted.about for accepted, _ in together}:
+                await self._begin_together(jobs, together)
+                together = []
+            job = partial(self._handle, verdict, delivery)
+            await self._begin(jobs, [delivery], verdict.things, job)
+        await self._begin_together(jobs, together)
+
+    async def _begin_together(
+        self, jobs: asyncio.TaskGroup, together: Sequence[tuple[Accepted, Delivery]]
+    ) -> None:
+        if together:
+            things = {thing for accepted, _ in together for thing in accepted.things}
+            deliveries = [delivery for _, delivery in together]
+            job = partial(self._handle_together, together)
+            await self._begin(jobs, deliveries, things, job)
+
+    async def _begin(
+        self,
+        jobs: asyncio.TaskGroup,
+        deliveries: Sequence[Delivery],
+        things: Collection[str],
+        job: Job,
+    ) -> None:
+        """Start a job once there is room. Its place in line it takes now."""
+        place = self._lines.join(things)
+        await self._slots.acquire()
+        task = jobs.create_task(self._run(deliveries, place, job))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, deliveries: Sequence[Delivery], place: Place, job: Job) -> None:
+        try:
+            async with place:
+                with suppress(GivenUpError):  # the broker keeps what is not settled
+                    await job()
+        except Exception as error:  # noqa: BLE001 - the outermost edge: the others go on
+            await give_back(deliveries, error, self._shutdown)
+        finally:
+            self._slots.release()
+
+    def _patience(self, deliveries: Sequence[Delivery]) -> Patience:
+        return Patience(self._shutdown, deliveries[-1].registration.lost)
+
+    # What they are
+
+    async def _judge(self, few: Sequence[Delivery]) -> list[Verdict]:
         now = self._parts.clock()
+        opened = [self._open(delivery, now) for delivery in few]
+        signed = [each for each in opened if isinstance(each, Opened)]
+        if len(signed) < WORTH_A_THREAD:
+            forged = _forged(signed)
+        else:
+            forged = await asyncio.get_running_loop().run_in_executor(None, _forged, signed)
+        verdicts = [
+            each if isinstance(each, RefusalError) else forged.get(id(each)) or each
+            for each in opened
+        ]
+        now = self._parts.clock()
+        return [
+            verdict
+            if isinstance(verdict, RefusalError)
+            else await self._accept(verdict, delivery, now)
+            for delivery, verdict in zip(few, verdicts, strict=True)
+        ]
+
+    def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
+        try:
+            handler = self._handlers.choose(delivery.type)
+            return self._parts.verifier.open_command(
+                delivery.unverified(), handler.contract.route, handler.policy, now=now
+            )
+        except RefusalError as refusal:
+            return refusal
+
+    async def _accept(self, opened: Opened, delivery: Delivery, now: float) -> Verdict:
+        """What it is, as far as it is genuine and may be started."""
         handler = self._handlers.choose(delivery.type)
-        message = self._verify(handler, delivery, now)
+        try:
+            message = self._parts.verifier.close_command(opened, handler.expiry, now=now)
+        except RefusalError as refusal:
+            return refusal
         if message.release is not None and message.release.what == "discard":
-            return Accepted(handler, message, now, discarded=True)
+            return Accepted(handler, message, discarded=True)
         try:
             if delivery.redelivered:
                 await self._handling.start(message, now)
             command = handler.contract.from_body(delivery.body)
             about = command.concerns(message.seal.jti)
         except RefusalError as refusal:
-            raise refusal.of(message) from refusal.__cause__
+            refused = refusal.of(message)
+            refused.__cause__ = refusal.__cause__
+            return refused
         except DatabaseUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 - raised again by `_handle`, where it counts
-            return Accepted(handler, message, now, failure=error)
-        return Accepted(handler, message, now, command=command, about=about)
+        except Exception as error:  # noqa: BLE001 - raised again by `perform`, where it counts
+            return Accepted(handler, message, failure=error)
+        return Accepted(handler, message, command=command, about=about)
 
-    async def _handle(self, accepted: Accepted, delivery: Delivery) -> Outcome:
+    # What becomes of them
+
+    async def _handle_together(self, together: Sequence[tuple[Accepted, Delivery]]) -> None:
+        """Many in one transaction; those that cannot be, by themselves, and in their order."""
+        patience = self._patience([delivery for _, delivery in together])
+        apart: list[tuple[Accepted, Delivery]] = []
+        rest = together
+        while len(rest) > 1:
+            try:
+                await patience.insist(lambda: self._perform_together(rest))  # noqa: B023 - awaited
+            except ApartError as error:
+                odd = {rest[place][0].id for place in error.places}
+                about = {thing for place in error.places for thing in rest[place][0].things}
+                out = [a.id in odd or not about.isdisjoint(a.things) for a, _ in rest]
+                apart += [each for each, is_out in zip(rest, out, strict=True) if is_out]
+                rest = [each for each, is_out in zip(rest, out, strict=True) if not is_out]
+            else:
+                self._counts["done"] += len(rest)
+                await rest[-1][1].registration.ack([delivery for _, delivery in rest])
+                rest = ()
+        order = [accepted.id for accepted, _ in together]
+        for accepted, delivery in sorted((*apart, *rest), key=lambda each: order.index(each[0].id)):
+            await self._handle(accepted, delivery)
+
+    async def _perform_together(self, together: Sequence[tuple[Accepted, Delivery]]) -> None:
         now = self._parts.clock()
-        if not 0 <= now - accepted.at <= FRESH:
-            self._verify(accepted.handler, delivery, now)
+        for place, (accepted, delivery) in enumerate(together):
+            try:
+                self._verify_again(accepted, delivery, now)
+            except RefusalError as refusal:
+                raise ApartError([place]) from refusal
+        await self._handling.perform_together(together, now)
+
+    async def _handle(self, accepted: Accepted, delivery: Delivery) -> None:
+        patience = self._patience([delivery])
+        try:
+            outcome = await patience.insist(lambda: self._perform(accepted, delivery))
+        except RefusalError as refusal:
+            await self._refuse(refusal, delivery)
+        else:
+            await self._settle(outcome, delivery)
+
+    async def _refuse(self, refusal: RefusalError, delivery: Delivery) -> None:
+        outcome = await self._patience([delivery]).insist(
+            lambda: self._handling.refuse(refusal, delivery)
+        )
+        await self._settle(outcome, delivery)
+
+    async def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
+        self._counts[_label(outcome)] += 1
+        await self._settlement.settle(delivery, outcome, self._shutdown)
+
+    async def _perform(self, accepted: Accepted, delivery: Delivery) -> Outcome:
+        now = self._parts.clock()
+        self._verify_again(accepted, delivery, now)
         message = accepted.message
         try:
             return await self._handling.perform(accepted, delivery, now)
@@ -134,10 +300,39 @@ class Dispatcher:
             reason = type(error).__name__
             return await self._handling.try_later(reason, accepted, delivery, now, stays_ahead=True)
 
-    def _verify(self, handler: CommandHandler, delivery: Delivery, now: float) -> VerifiedMessage:
-        return self._parts.verifier.command(
-            delivery.unverified(), handler.contract.route, handler.policy, handler.expiry, now=now
+    def _verify_again(self, accepted: Accepted, delivery: Delivery, now: float) -> None:
+        """Whoever was revoked while the message waited here is refused."""
+        handler = accepted.handler
+        self._parts.verifier.command_again(
+            accepted.message,
+            delivery.unverified(),
+            handler.contract.route,
+            handler.policy,
+            handler.expiry,
+            now=now,
         )
+
+
+def _forged(signed: Sequence[Opened]) -> dict[int, RefusalError]:
+    """Those whose signatures do not hold, by their `id`, and why."""
+    forged = {}
+    for opened in signed:
+        try:
+            opened.check_signatures()
+        except RefusalError as refusal:
+            forged[id(opened)] = refusal
+    return forged
+
+
+def _may_share(accepted: Accepted, delivery: Delivery) -> bool:
+    """Whether a transaction with others will do: it is here for the first time, and no release."""
+    return (
+        accepted.handler.together
+        and accepted.command is not None
+        and accepted.message.release is None
+        and not delivery.redelivered
+        and not delivery.returned
+    )
 
 
 def _label(outcome: Outcome) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
 from messaging.envelope import trace_of
 from messaging.errors import DatabaseUnavailableError, RepeatedError
-from messaging.inbox import Claim, claim, subject_of
+from messaging.inbox import Claim, MessageKey, claim, claim_new, subject_of
 from messaging.outbox import add_outgoing
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.retries import (
@@ -31,6 +31,7 @@ from messaging.retries import (
     line_up,
     somebody_ahead,
     take_back_starts,
+    things_with_somebody_ahead,
 )
 from messaging.topology import RetryQueue, WorkQueue
 from messaging.unit_of_work import UnitOfWork
@@ -40,30 +41,51 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CommandHandler:
-    """What was registered for one type of command."""
+    """What was registered for one type of command.
+
+    together: many may share one transaction.
+    """
 
     contract: type[Command]
     policy: Policy
     expiry: Expiry
     run: Callable[[Any, Principal, Any], Awaitable[None]]
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A delivery that is genuine, and what is to be done about it.
 
-    at: when it was verified.
     command, about: its body, and what that is about; `failure` is why we could not read it.
     discarded: an operator says that nothing is to be done.
     """
 
     handler: CommandHandler
     message: VerifiedMessage
-    at: float
     command: Command | None = None
     about: str | None = None
     failure: Exception | None = None
     discarded: bool = False
+
+    @property
+    def id(self) -> MessageKey:
+        """Publisher and id of the message."""
+        return self.message.seal.iss, self.message.seal.jti
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """What it is about, if anything."""
+        return () if self.about is None else (self.about,)
+
+
+class ApartError(Exception):
+    """Some of those that were to share a transaction have to be handled by themselves."""
+
+    def __init__(self, places: Collection[int]) -> None:
+        """`places`: which of them, counted from 0."""
+        super().__init__(f"{len(places)} of them have to be handled by themselves")
+        self.places = places
 
 
 class Handling:
@@ -111,11 +133,64 @@ class Handling:
                     work = self._work(session, message, delivery, now)
                     async with asyncio.timeout(self._parts.time_limit):
                         await accepted.handler.run(accepted.command, _caller(message), work)
+                        await work.flush()
                     await self._add_outgoing(work, delivery)
                 await self._forget(session, message, delivery)
         if claimed.standing == "ahead":
             return Retry(self._wait_after(timedelta(seconds=now - since)))
         return self._after(claimed, Ack())
+
+    async def perform_together(
+        self, together: Sequence[tuple[Accepted, Delivery]], now: float
+    ) -> None:
+        """As `perform`, for many at once: all of it becomes true, or nothing.
+
+        Raises:
+            ApartError: nothing is, because of these: one is no new one, another one goes first,
+                or its handler raised.
+        """
+        try:
+            async with self._parts.database.transaction() as session:
+                await self._claim_all(session, [accepted for accepted, _ in together], now)
+                works = [
+                    self._work(session, accepted.message, delivery, now)
+                    for accepted, delivery in together
+                ]
+                async with asyncio.timeout(self._parts.time_limit):
+                    for place, (accepted, _) in enumerate(together):
+                        await self._run_beside_others(place, accepted, works[place])
+                    await works[-1].flush()
+                traces = [trace_of(delivery.headers) for _, delivery in together]
+                await add_outgoing(self._parts.tables.outbox, zip(works, traces, strict=True))
+        except (ApartError, TrustUnavailableError, DatabaseUnavailableError):
+            raise
+        except Exception as error:
+            raise ApartError(range(len(together))) from error
+        self._parts.committed()
+
+    async def _claim_all(
+        self, session: AsyncSession, together: Sequence[Accepted], now: float
+    ) -> None:
+        things = [thing for accepted in together for thing in accepted.things]
+        taken = await things_with_somebody_ahead(session, self._retries, things, now=now)
+        new = await claim_new(
+            session, self._inbox, [accepted.message for accepted in together], now=now
+        )
+        apart = [
+            place
+            for place, accepted in enumerate(together)
+            if accepted.id not in new or not taken.isdisjoint(accepted.things)
+        ]
+        if apart:
+            raise ApartError(apart)
+
+    @staticmethod
+    async def _run_beside_others(place: int, accepted: Accepted, work: UnitOfWork) -> None:
+        try:
+            await accepted.handler.run(accepted.command, _caller(accepted.message), work)
+        except Exception as error:
+            # Whatever it was: it is done again by itself, and then this is looked at.
+            raise ApartError([place]) from error
 
     async def refuse(self, refusal: RefusalError, delivery: Delivery) -> Outcome:
         """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
@@ -202,6 +277,7 @@ class Handling:
             async with work.session.begin_nested():
                 async with asyncio.timeout(self._parts.time_limit):
                     await self._parts.on_refused(refusal, message, work)
+                    await work.flush()
                 await self._add_outgoing(work, delivery)
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
@@ -241,7 +317,7 @@ class Handling:
         return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
 
     async def _add_outgoing(self, work: UnitOfWork, delivery: Delivery) -> None:
-        await add_outgoing(self._parts.tables.outbox, work, trace_of(delivery.headers))
+        await add_outgoing(self._parts.tables.outbox, [(work, trace_of(delivery.headers))])
 
     async def _forget(
         self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery

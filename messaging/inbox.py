@@ -4,6 +4,7 @@ Rows are kept for as long as their message can come again (`messaging.pruning`).
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,9 @@ from auth.message import VerifiedMessage
 from messaging.upsert import insert_into
 
 Outcome = Literal["done", "refused", "discarded"]
+
+MessageKey = tuple[str, str]
+"""Who published a message, and its id: `iss` and `jti` of the seal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +140,25 @@ async def claim(
     )
     rewritten = await session.execute(rewrite)
     return Claim("released" if rewritten.first() is not None else "done")
+
+
+async def claim_new(
+    session: AsyncSession, inbox: Table, messages: Sequence[VerifiedMessage], *, now: float
+) -> set[MessageKey]:
+    """Write rows for many different messages that are about to be done; those that were new.
+
+    In the order of their keys, so that two transactions do not wait for each other.
+    """
+    rows = [
+        {
+            "iss": message.seal.iss,
+            "jti": message.seal.jti,
+            "value": value_of(message),
+            "outcome": "done",
+            "at": int(now),
+        }
+        for message in sorted(messages, key=lambda each: (each.seal.iss, each.seal.jti))
+    ]
+    insert = insert_into(session, inbox).on_conflict_do_nothing()
+    written = await session.execute(insert.returning(inbox.c.iss, inbox.c.jti), rows)
+    return {(row.iss, row.jti) for row in written}

@@ -101,8 +101,14 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
-async def add_outgoing(outbox: Table, work: UnitOfWork, trace: Mapping[str, str]) -> None:
-    """Write what a unit of work sends, in its own transaction, after all else that it does."""
+async def add_outgoing(
+    outbox: Table, works: Iterable[tuple[UnitOfWork, Mapping[str, str]]]
+) -> None:
+    """Write what units of work of one transaction send, after all else that they do.
+
+    Each comes with the trace that it belongs to.
+    """
+    works = list(works)
     rows = [
         {
             "message_id": str(uuid.uuid4()),
@@ -111,10 +117,11 @@ async def add_outgoing(outbox: Table, work: UnitOfWork, trace: Mapping[str, str]
             "created_at": int(work.now),
             **_row(each, work),
         }
+        for work, trace in works
         for each in work.outgoing
     ]
     if rows:
-        await work.session.execute(insert(outbox), rows)
+        await works[0][0].session.execute(insert(outbox), rows)
 
 
 def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[str, Any]:

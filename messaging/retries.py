@@ -10,6 +10,7 @@ about, stays_ahead, since: what it is about, whether those that come later and a
 wait behind it, and since when (milliseconds since the epoch). Not for ever: `until`.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import (
@@ -108,6 +109,16 @@ def somebody_ahead(
         )
         .exists()
     )
+
+
+async def things_with_somebody_ahead(
+    session: AsyncSession, retries: Table, things: Collection[str], *, now: float
+) -> set[str]:
+    """Of these, what a message that waits is about: who comes now comes after it."""
+    ahead = select(retries.c.about).where(
+        retries.c.about.in_(things), retries.c.stays_ahead, retries.c.until >= int(now)
+    )
+    return set((await session.scalars(ahead)).all()) if things else set()
 
 
 async def _wait(

@@ -1,7 +1,7 @@
 """A bounded number of workers on one subscription, and how they stop: finish, give back, close."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import structlog
@@ -29,24 +29,41 @@ async def serve(
 ) -> None:
     """Hand each delivery to `handle`, at most `concurrency` at once, until `shutdown`.
 
-    Then no more is asked for, what runs may finish within `drain` seconds, and the rest is given
-    back in the order in which it came.
+    Then as `serve_with`.
+    """
+    workers = [_work(subscription, handle, shutdown) for _ in range(concurrency)]
+    await serve_with(subscription, workers, drain=drain, shutdown=shutdown)
+
+
+async def serve_with(
+    subscription: Subscription,
+    workers: Iterable[Coroutine[Any, Any, None]],
+    *,
+    drain: float,
+    shutdown: asyncio.Event,
+) -> None:
+    """Keep the subscription up for its workers, each of which ends when there is no more for it.
+
+    On `shutdown` no more is asked for, what runs may finish within `drain` seconds, and the rest
+    is given back in the order in which it came.
     """
     keeper = asyncio.create_task(subscription.run(shutdown), name="subscription")
-    workers = [
-        asyncio.create_task(_work(subscription, handle, shutdown), name=f"worker {number}")
-        for number in range(concurrency)
+    working = [
+        asyncio.create_task(worker, name=f"worker {number}")
+        for number, worker in enumerate(workers)
     ]
     stopping = asyncio.create_task(shutdown.wait(), name="shutdown")
     try:
-        await asyncio.wait({keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if keeper.done():
-            keeper.result()  # a bug of ours ends the service
-        _, late = await asyncio.wait({keeper, *workers}, timeout=drain)
+        done, _ = await asyncio.wait(
+            {keeper, stopping, *working}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done - {stopping}:
+            task.result()  # a bug of ours ends the service
+        _, late = await asyncio.wait({keeper, *working}, timeout=drain)
         if late:
             log.warning("drain_cut_short", running=len(late))
     finally:
-        await _end({keeper, stopping, *workers})
+        await _end({keeper, stopping, *working})
         await subscription.close()
 
 
@@ -67,8 +84,15 @@ async def _work(
     while (delivery := await subscription.next()) is not None:
         try:
             await handle(delivery)
-        except Exception:
-            # The outermost edge: whatever it was, the message is not lost and the others go on.
-            log.exception("delivery_failed", type=delivery.type)
-            await first_of(delivery.registration.lost, shutdown, timeout=PAUSE)
-            await delivery.nack()
+        except Exception as error:  # noqa: BLE001 - the outermost edge: the others go on
+            await give_back([delivery], error, shutdown)
+
+
+async def give_back(
+    deliveries: Iterable[Delivery], error: Exception, shutdown: asyncio.Event
+) -> None:
+    """Whatever it was that we could not cope with, no message is lost. After a pause."""
+    for delivery in deliveries:
+        log.error("delivery_failed", type=delivery.type, exc_info=error)
+        await first_of(delivery.registration.lost, shutdown, timeout=PAUSE)
+        await delivery.nack()

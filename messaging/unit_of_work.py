@@ -32,6 +32,13 @@ class UnitOfWork:
         """What leaves once this transaction is committed, in order."""
         return tuple(self._outgoing)
 
+    async def flush(self) -> None:
+        """Write what was put off in this transaction. The consumer calls it before it commits.
+
+        A service that keeps what handlers write in `session.info`, and writes it all here, needs
+        few statements for many commands that share a transaction.
+        """
+
     def publish(self, event: Event, *, subject: str, aggregate: str | None = None) -> None:
         """Tell `event`, about an act of `subject`'s, once this transaction is committed.
 

@@ -20,10 +20,9 @@ from services.orders.queries import Queries
 def order_commands() -> CommandConsumer:
     """The order consumer. Every command is verified before its handler runs."""
     orders = CommandConsumer(ORDERS_COMMANDS)
-    orders.handles(PlaceOrder, requires(ORDERS_WRITE), expiry=at_acceptance(PATIENCE))(place_order)
-    orders.handles(CancelOrder, requires(ORDERS_WRITE), expiry=at_acceptance(PATIENCE))(
-        cancel_order
-    )
+    expiry = at_acceptance(PATIENCE)
+    orders.handles(PlaceOrder, requires(ORDERS_WRITE), expiry=expiry, together=True)(place_order)
+    orders.handles(CancelOrder, requires(ORDERS_WRITE), expiry=expiry, together=True)(cancel_order)
     return orders
 
 

@@ -30,12 +30,12 @@ async def place_order(command: PlaceOrder, caller: Principal, work: OrderWork) -
     if ORDER_ID.match(work.message.seal.jti) is None:
         raise RefusalError("invalid_id", "the message's id is no UUID, so it cannot be an order's")
     order = Order.placed(work.message.seal.jti, command, caller, at=work.now_ms)
-    await work.orders.add(order)
+    work.add(order)
     if order.refusal is None:
-        await work.tell(order.subject, partial(_placed, order))
+        work.tell(order.subject, partial(_placed, order))
     else:
         detail = f"the total of {order.total} {order.currency} is above what we take unasked"
-        await work.tell(
+        work.tell(
             order.subject, partial(refused, order.id, command.route.type, order.refusal, detail)
         )
 
@@ -49,18 +49,18 @@ async def cancel_order(command: CancelOrder, caller: Principal, work: OrderWork)
         ForbiddenError: `not_owner`.
         RepeatedError: this very message was handled before.
     """
-    order = await work.orders.get(command.order_id, lock=True)
+    order = await work.get(command.order_id)
     if order is None:
         await _cancel_unplaced(command, caller, work)
         return
     if order.subject != caller.subject and not caller.has(ORDERS_WRITE_ALL):
         raise ForbiddenError("not_owner", "the order is somebody else's")
     if order.cancel(at=work.now_ms):
-        await work.orders.save_state(order)
-        await work.tell(order.subject, partial(_cancelled, order, caller))
+        await work.save_state(order)
+        work.tell(order.subject, partial(_cancelled, order, caller))
     else:
         detail = f"the order is {order.state}"
-        await work.tell(
+        work.tell(
             caller.subject, partial(refused, order.id, command.route.type, NOT_CANCELLABLE, detail)
         )
 
@@ -72,7 +72,7 @@ async def _cancel_unplaced(command: CancelOrder, caller: Principal, work: OrderW
     subject, _ = placing
     if subject != caller.subject and not caller.has(ORDERS_WRITE_ALL):
         raise ForbiddenError("not_owner", "the order is somebody else's")
-    await work.tell(
+    work.tell(
         caller.subject,
         partial(
             refused,

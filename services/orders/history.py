@@ -1,5 +1,9 @@
 """Each user's order events, numbered without a gap, in the transaction of what they tell."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,59 +14,88 @@ from services.contracts.orders import OrderEvent, OrderRefused, PlaceOrder, Reco
 from services.orders.tables import EVENTS, SEQUENCES
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as its user is told it. `cause`: the command that it tells of."""
+
+    subject: str
+    event: OrderEvent
+    cause: str
+
+
 class History:
     """What users have been told, within one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def next_sequence(self, subject: str) -> int:
-        """The number of the subject's next event; others who ask wait for our commit."""
-        first = insert_into(self._session, SEQUENCES).values(subject=subject, latest=1)
-        statement = first.on_conflict_do_update(
-            index_elements=[SEQUENCES.c.subject], set_={"latest": SEQUENCES.c.latest + 1}
-        )
-        sequence: int = (
-            await self._session.execute(statement.returning(SEQUENCES.c.latest))
-        ).scalar_one()
-        return sequence
+    async def next_sequences(self, subjects: Sequence[str]) -> list[int]:
+        """The number of the next event for each of these subjects, some of them several times.
 
-    async def record(self, subject: str, event: OrderEvent, *, cause: str) -> None:
-        """Keep an event as it is published. `cause`: the command that it tells of.
+        Others who ask wait for our commit.
+        """
+        times = Counter(subjects)
+        first = insert_into(self._session, SEQUENCES)
+        statement = first.on_conflict_do_update(
+            index_elements=[SEQUENCES.c.subject],
+            set_={"latest": SEQUENCES.c.latest + first.excluded.latest},
+        )
+        latest = await self._session.execute(
+            statement.returning(SEQUENCES.c.subject, SEQUENCES.c.latest),
+            # In one order, so that two transactions do not wait for each other.
+            [{"subject": subject, "latest": times[subject]} for subject in sorted(times)],
+        )
+        following = {row.subject: row.latest - times[row.subject] for row in latest}
+        numbers = []
+        for subject in subjects:
+            following[subject] += 1
+            numbers.append(following[subject])
+        return numbers
+
+    async def record(self, entries: Sequence[Entry]) -> None:
+        """Keep events as they are published.
 
         What was refused may be told as done later, by an operator's release; nothing else is
         told of one command twice.
 
         Raises:
-            RepeatedError: that command was told of before.
+            RepeatedError: one of the commands was told of before.
             RefusalError: `id_reused`: likewise, but it was about another order.
         """
-        if isinstance(event, OrderRefused):
-            await self._refuse_told(event, cause)
-        statement = insert_into(self._session, EVENTS).values(
-            subject=subject,
-            sequence=event.sequence,
-            order_id=event.order_id,
-            type=event.route.type,
-            body=event.to_body().decode(),
-            cause=cause,
+        await self._refuse_told([each for each in entries if isinstance(each.event, OrderRefused)])
+        statement = insert_into(self._session, EVENTS).on_conflict_do_nothing(
+            index_elements=[EVENTS.c.cause, EVENTS.c.type]
         )
         recorded = await self._session.execute(
-            statement.on_conflict_do_nothing(
-                index_elements=[EVENTS.c.cause, EVENTS.c.type]
-            ).returning(EVENTS.c.sequence)
+            statement.returning(EVENTS.c.cause, EVENTS.c.type),
+            [
+                {
+                    "subject": each.subject,
+                    "sequence": each.event.sequence,
+                    "order_id": each.event.order_id,
+                    "type": each.event.route.type,
+                    "body": each.event.to_body().decode(),
+                    "cause": each.cause,
+                }
+                for each in entries
+            ],
         )
-        if recorded.first() is None:
-            await self._refuse_told(event, cause)
+        new = {(row.cause, row.type) for row in recorded}
+        await self._refuse_told(
+            [each for each in entries if (each.cause, each.event.route.type) not in new]
+        )
 
-    async def _refuse_told(self, event: OrderEvent, cause: str) -> None:
-        told = (
-            await self._session.scalars(select(EVENTS.c.order_id).where(EVENTS.c.cause == cause))
-        ).all()
-        if event.order_id in told:
-            raise RepeatedError("it was told of before")
-        if told:
-            raise RefusalError(Code.ID_REUSED, "its id was given to another command before")
+    async def _refuse_told(self, entries: Sequence[Entry]) -> None:
+        for each in entries:
+            told = (
+                await self._session.scalars(
+                    select(EVENTS.c.order_id).where(EVENTS.c.cause == each.cause)
+                )
+            ).all()
+            if each.event.order_id in told:
+                raise RepeatedError("it was told of before")
+            if told:
+                raise RefusalError(Code.ID_REUSED, "its id was given to another command before")
 
     async def after(self, subject: str, sequence: int, *, limit: int) -> list[RecordedEvent]:
         """The subject's events after a number, oldest first, at most `limit`."""

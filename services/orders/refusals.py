@@ -26,7 +26,7 @@ async def tell_refusal(refusal: RefusalError, message: VerifiedMessage, work: Or
     if order_id is None or ORDER_ID.match(order_id) is None:
         return  # it names no order that its user could know of
     event = partial(refused, order_id, message.seal.ty, refusal.code, refusal.detail)
-    await work.tell(caller.subject, event)
+    work.tell(caller.subject, event)
 
 
 def _order_to_cancel(body: bytes) -> str | None:

@@ -1,7 +1,9 @@
 """Orders as they are kept, found and paged."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.engine import Row
@@ -49,40 +51,36 @@ class OrderStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, order: Order) -> None:
-        """Keep a new order.
+    async def add(self, orders: Sequence[Order]) -> None:
+        """Keep new orders.
 
         Raises:
-            RepeatedError: it was kept before, with the same content of the same subject.
-            RefusalError: `id_reused`: its id is another order's.
+            RepeatedError: one was kept before, with the same content of the same subject.
+            RefusalError: `id_reused`: the id of one is another order's.
         """
-        statement = insert_into(self._session, ORDERS).values(
-            id=order.id,
-            subject=order.subject,
-            actors=list(order.actors),
-            currency=order.currency,
-            total=order.total,
-            state=order.state,
-            refusal=order.refusal,
-            placed_at=order.placed_at,
-            changed_at=order.changed_at,
+        insert_orders = insert_into(self._session, ORDERS).on_conflict_do_nothing(
+            index_elements=[ORDERS.c.id]
         )
-        added = await self._session.execute(
-            statement.on_conflict_do_nothing(index_elements=[ORDERS.c.id]).returning(ORDERS.c.id)
+        added = await self._session.scalars(
+            insert_orders.returning(ORDERS.c.id), [_row(order) for order in orders]
         )
-        if added.first() is None:
-            kept = await self.get(order.id)
-            if kept is None or not kept.same_wish(order):
-                raise RefusalError(Code.ID_REUSED, "its id is another order's")
-            raise RepeatedError("the order was placed before")
-        if order.lines:
-            await self._session.execute(
-                insert(LINES),
-                [
-                    {"order_id": order.id, "number": number, **line.model_dump()}
-                    for number, line in enumerate(order.lines)
-                ],
-            )
+        new = set(added.all())
+        for order in orders:
+            if order.id not in new:
+                await self._refuse_kept(order)
+        lines = [
+            {"order_id": order.id, "number": number, **line.model_dump()}
+            for order in orders
+            for number, line in enumerate(order.lines)
+        ]
+        if lines:
+            await self._session.execute(insert(LINES), lines)
+
+    async def _refuse_kept(self, order: Order) -> NoReturn:
+        kept = await self.get(order.id)
+        if kept is None or not kept.same_wish(order):
+            raise RefusalError(Code.ID_REUSED, "its id is another order's")
+        raise RepeatedError("the order was placed before")
 
     async def get(self, order_id: str, *, lock: bool = False) -> Order | None:
         """The order, or None. `lock`: nobody else changes it until this transaction ends."""
@@ -152,3 +150,17 @@ class OrderStore:
             )
             for row in rows
         ]
+
+
+def _row(order: Order) -> dict[str, object]:
+    return {
+        "id": order.id,
+        "subject": order.subject,
+        "actors": list(order.actors),
+        "currency": order.currency,
+        "total": order.total,
+        "state": order.state,
+        "refusal": order.refusal,
+        "placed_at": order.placed_at,
+        "changed_at": order.changed_at,
+    }

@@ -42,7 +42,7 @@ def shift_clock(controls: Controls) -> None:
 
 def install(controls: Controls) -> None:
     """Wrap the functions between which a process may die."""
-    from messaging.delivery import Delivery  # noqa: PLC0415 - after the clock was taken over
+    from messaging.delivery import Registration  # noqa: PLC0415 - after the clock was taken over
     from messaging.publisher import Publisher  # noqa: PLC0415 - likewise
     from messaging.relay import OutboxRelay  # noqa: PLC0415 - likewise
     from services.contracts.topology import ORDERS_COMMANDS  # noqa: PLC0415 - likewise
@@ -68,15 +68,15 @@ def install(controls: Controls) -> None:
         wake(self)
 
     OutboxRelay.wake = waking  # type: ignore[method-assign]
-    acknowledge = Delivery.ack
+    acknowledge = Registration.ack
 
     @functools.wraps(acknowledge)
-    async def acknowledging(self: Delivery) -> None:
-        if self.registration.queue == ORDERS_COMMANDS.name:
+    async def acknowledging(self: Registration, deliveries: Any) -> None:
+        if self.queue == ORDERS_COMMANDS.name:
             controls.reach(Point.EFFECT_UNACKNOWLEDGED)
-        await acknowledge(self)
+        await acknowledge(self, deliveries)
 
-    Delivery.ack = acknowledging  # type: ignore[method-assign]
+    Registration.ack = acknowledging  # type: ignore[method-assign]
     History.record = _after(History.record, controls, Point.ORDER_UNCOMMITTED)  # type: ignore[method-assign]
 
 

@@ -10,7 +10,6 @@ from auth.message import UnverifiedMessage
 from auth.policy import at_acceptance, requires
 from messaging.errors import DatabaseUnavailableError
 from messaging.retries import CRASHES, forget_attempts
-from messaging.turns import Turns
 from tests.messaging.market import (
     GATEWAY,
     MARKET,
@@ -273,23 +272,3 @@ async def test_a_handler_over_its_time_is_undone_and_tried_later(any_stall: Stal
     await stall.settled(2)
     assert stall.consumer.counts == {"retried": 1, "done": 1}
     assert await stall.sales() == ["tea"]
-
-
-async def test_who_wants_to_be_alone_waits_for_those_who_run_and_holds_up_who_comes_later() -> None:
-    turns, log, gate = Turns(), [], asyncio.Event()
-
-    async def run(name: str, *, alone: bool) -> None:
-        async with turns.alone() if alone else turns.together():
-            log.append(f"{name} in")
-            await gate.wait()
-            await asyncio.sleep(0)
-            log.append(f"{name} out")
-
-    async with asyncio.TaskGroup() as group:
-        for name, alone in (("a", False), ("b", False), ("c", True), ("d", False), ("e", True)):
-            group.create_task(run(name, alone=alone))
-        await until(lambda: len(log) == 2)
-        gate.set()
-
-    assert log[:2] == ["a in", "b in"]
-    assert log[4:] == ["c in", "c out", "d in", "d out", "e in", "e out"]
