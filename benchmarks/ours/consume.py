@@ -28,7 +28,9 @@ async def main(job: Job) -> None:
     consumer, woken = CommandConsumer(WorkQueue(job.queue)), asyncio.Event()
     contract = PlaceBulkOrder if job.options.get("bulk") else PlaceOrder
 
-    @consumer.handles(contract, requires(ORDERS_WRITE), expiry=at_acceptance(orders.PATIENCE))
+    rule = at_acceptance(orders.PATIENCE)
+
+    @consumer.handles(contract, requires(ORDERS_WRITE), expiry=rule, together=True)
     async def place_order(_command: PlaceOrder, _caller: Principal, _work: OrderWork) -> None:
         """Nothing: what is measured is all the rest."""
 

@@ -5,6 +5,7 @@ on a cluster of three brokers: the first and the last where a container engine i
 of fault that these have strikes in one of them at least.
 """
 
+import asyncio
 import logging
 import random
 import signal
@@ -16,7 +17,6 @@ from typing import Annotated
 
 import structlog
 import typer
-import uvloop
 from rich.console import Console
 
 from tests.chaos.play import Act, play
@@ -81,7 +81,7 @@ def chaos(
         # Asked to end, it puts everything right first, as on Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-        acts = uvloop.run(
+        acts = asyncio.run(
             _play_all(state, scenes, seed=seed, orders=orders, faults=faults, rate=rate)
         )
     sys.exit(show(Console(), seed, acts))
