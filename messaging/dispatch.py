@@ -19,8 +19,9 @@ While trust or the database is away, all keep their places. The transactions are
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Final
@@ -38,7 +39,8 @@ from messaging.errors import (
     TransientError,
 )
 from messaging.handling import Accepted, ApartError, CommandHandler, Handling
-from messaging.lines import Lines, Place
+from messaging.inbox import MessageKey
+from messaging.lines import Lines, Places
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
@@ -48,7 +50,10 @@ from messaging.subscription import Subscription
 from messaging.topology import WorkQueue
 
 TOGETHER: Final = 100
-"""Deliveries that are verified at once, and commands in one transaction, at most."""
+"""Deliveries that are verified at once, at most."""
+
+SHARING: Final = 1
+"""Shared transactions at once: what comes meanwhile gathers for the next."""
 
 WORTH_A_THREAD: Final = 4
 """Signatures to check, from which on a thread does it."""
@@ -57,6 +62,22 @@ log = structlog.get_logger(__name__)
 
 Verdict = Accepted | RefusalError
 Job = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Commands that will be handled in one transaction, in this order."""
+
+    places: Places
+    entries: list[tuple[Accepted, Delivery]] = field(default_factory=list)
+    ids: set[MessageKey] = field(default_factory=set)
+
+    def add(self, accepted: Accepted, delivery: Delivery) -> None:
+        """Its place in line it takes now."""
+        self.entries.append((accepted, delivery))
+        self.ids.add(accepted.id)
+        if accepted.about is not None:
+            self.places.join(accepted.about)
 
 
 class Dispatcher:
@@ -79,17 +100,23 @@ class Dispatcher:
         self._settlement = Settlement(parts.publisher, queue, parts.service, parts.clock)
         self._lines = Lines()
         self._slots = asyncio.Semaphore(parts.concurrency)
+        self._shared = _Shared(self._lines.places())
+        """What will share the next transaction."""
+        self._sharing = 0
+        """Shared transactions that run."""
         self._running: set[asyncio.Task[None]] = set()
+        self._jobs: asyncio.TaskGroup
 
     async def run(self, subscription: Subscription) -> None:
         """Handle what comes until the subscription ends, and what runs then."""
-        async with asyncio.TaskGroup() as jobs:
+        async with asyncio.TaskGroup() as self._jobs:
             while deliveries := await subscription.next_few(TOGETHER):
                 for redelivered, few in groupby(deliveries, key=lambda each: each.redelivered):
                     if redelivered:
-                        await self._take_one_by_one(jobs, list(few))
+                        await self._take_one_by_one(list(few))
                     else:
-                        await self._take(jobs, list(few))
+                        await self._take(list(few))
+            self._begin_shared()
 
     async def stop(self) -> None:
         """The process ends in order.
@@ -101,70 +128,76 @@ class Dispatcher:
 
     # Who runs, and beside whom
 
-    async def _take_one_by_one(self, jobs: asyncio.TaskGroup, few: Sequence[Delivery]) -> None:
+    async def _take_one_by_one(self, few: Sequence[Delivery]) -> None:
         """Any of these may have killed us: each runs while nobody else does."""
         for delivery in few:
             await self._idle()
-            await self._take(jobs, [delivery])
+            await self._take([delivery])
             await self._idle()
 
     async def _idle(self) -> None:
-        if self._running:
+        self._begin_shared()
+        while self._running:
             await asyncio.wait(self._running)
 
-    async def _take(self, jobs: asyncio.TaskGroup, few: Sequence[Delivery]) -> None:
+    async def _take(self, few: Sequence[Delivery]) -> None:
         """Verify these, and begin to handle each as soon as there is room for it."""
         try:
             verdicts = await self._patience(few).insist(lambda: self._judge(few))
         except GivenUpError:  # the broker keeps them
             return
-        together: list[tuple[Accepted, Delivery]] = []
         for delivery, verdict in zip(few, verdicts, strict=True):
             if isinstance(verdict, RefusalError):
-                await self._begin(jobs, [delivery], (), partial(self._refuse, verdict, delivery))
-                continue
-            if _may_share(verdict, delivery) and verdict.id not in {a.id for a, _ in together}:
-                together.append((verdict, delivery))
-                continue
-            if verdict.about in {accepted.about for accepted, _ in together}:
-                await self._begin_together(jobs, together)
-                together = []
-            job = partial(self._handle, verdict, delivery)
-            await self._begin(jobs, [delivery], verdict.things, job)
-        await self._begin_together(jobs, together)
+                job = partial(self._refuse, verdict, delivery)
+                await self._begin([delivery], self._lines.places(), job)
+            elif _may_share(verdict, delivery) and verdict.id not in self._shared.ids:
+                self._shared.add(verdict, delivery)
+            else:
+                places = self._lines.places()
+                if verdict.about is not None:
+                    places.join(verdict.about)
+                await self._begin([delivery], places, partial(self._handle, verdict, delivery))
+        if self._sharing < SHARING:
+            self._begin_shared()
 
-    async def _begin_together(
-        self, jobs: asyncio.TaskGroup, together: Sequence[tuple[Accepted, Delivery]]
-    ) -> None:
-        if together:
-            things = {thing for accepted, _ in together for thing in accepted.things}
-            deliveries = [delivery for _, delivery in together]
-            job = partial(self._handle_together, together)
-            await self._begin(jobs, deliveries, things, job)
+    def _begin_shared(self) -> None:
+        """Handle together what has gathered; those to come gather while this runs."""
+        shared, self._shared = self._shared, _Shared(self._lines.places())
+        if shared.ids:
+            self._sharing += 1
+            deliveries = [delivery for _, delivery in shared.entries]
+            job = partial(self._handle_together, shared.entries)
+            self._start(deliveries, shared.places, job, self._end_of_sharing)
 
-    async def _begin(
-        self,
-        jobs: asyncio.TaskGroup,
-        deliveries: Sequence[Delivery],
-        things: Collection[str],
-        job: Job,
-    ) -> None:
-        """Start a job once there is room. Its place in line it takes now."""
-        place = self._lines.join(things)
+    def _end_of_sharing(self) -> None:
+        self._sharing -= 1
+        if self._sharing < SHARING:
+            self._begin_shared()
+
+    async def _begin(self, deliveries: Sequence[Delivery], places: Places, job: Job) -> None:
+        """Start a job once there is room."""
         await self._slots.acquire()
-        task = jobs.create_task(self._run(deliveries, place, job))
+        self._start(deliveries, places, job, self._slots.release)
+
+    def _start(
+        self,
+        deliveries: Sequence[Delivery],
+        places: Places,
+        job: Job,
+        at_end: Callable[[], None],
+    ) -> None:
+        async def run() -> None:
+            try:
+                async with places.turn():
+                    with suppress(GivenUpError):  # the broker keeps what is not settled
+                        await job()
+            except Exception as error:  # noqa: BLE001 - the outermost edge: the others go on
+                await give_back(deliveries, error, self._shutdown)
+            at_end()
+
+        task = self._jobs.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-    async def _run(self, deliveries: Sequence[Delivery], place: Place, job: Job) -> None:
-        try:
-            async with place:
-                with suppress(GivenUpError):  # the broker keeps what is not settled
-                    await job()
-        except Exception as error:  # noqa: BLE001 - the outermost edge: the others go on
-            await give_back(deliveries, error, self._shutdown)
-        finally:
-            self._slots.release()
 
     def _patience(self, deliveries: Sequence[Delivery]) -> Patience:
         return Patience(self._shutdown, deliveries[-1].registration.lost)
