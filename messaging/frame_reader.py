@@ -146,6 +146,8 @@ class GuardedTransport(TransportFactory):
     def __init__(self, taps: Taps, on_blocked: Callable[[bool], None]) -> None:
         self._taps = taps
         self._on_blocked = on_blocked
+        self.writer: asyncio.StreamWriter | None = None
+        """Where the connection is written to, once it is there."""
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[Any, asyncio.StreamWriter]:
         tls = url.scheme == "amqps"
@@ -154,4 +156,5 @@ class GuardedTransport(TransportFactory):
         frames = FrameReader(reader, self._taps, self._on_blocked)
         heartbeat = float(url.query.get("heartbeat", 0))
         Silence(lambda: frames.frames, writer, heartbeat=heartbeat).watch()
+        self.writer = writer
         return frames, writer

@@ -32,6 +32,7 @@ from messaging.errors import (
 from messaging.frame_reader import GuardedTransport
 from messaging.login import TokenLogin, TokenSource
 from messaging.nodes import address, in_random_order, parse_urls
+from messaging.outlet import Outlet
 from messaging.pause import Backoff
 from messaging.taps import Taps
 
@@ -57,9 +58,7 @@ class Link:
         self.node = ""
         """Host and port of the node that it is, or was last, connected to."""
         self._name = name
-        self.taps = Taps()
-        """Consumers whose deliveries come past the client library."""
-        self._connection: aio_pika.Connection | None = None
+        self._connection: _GuardedConnection | None = None
         self.up = asyncio.Event()
         """Set while there is a connection."""
         self.lost = asyncio.Event()
@@ -144,20 +143,38 @@ class Link:
                 raise BrokerBlockedError("the broker takes no messages at present") from error
             raise BrokerUnavailableError("there is no connection to the broker") from error
 
-    async def channel(self, deadline: float, *, on_return_raises: bool = False) -> AbstractChannel:
+    async def channel(self, deadline: float) -> AbstractChannel:
         """Open a channel with confirms, waiting for the connection if there is none.
 
         Raises:
             BrokerUnavailableError: none within `deadline` seconds, or it broke meanwhile.
         """
+        channel, _ = await self._open(deadline)
+        return channel
+
+    async def tapped_channel(self, deadline: float) -> tuple[AbstractChannel, Taps]:
+        """Likewise, with the taps of the connection that it is on: to consume on."""
+        channel, connection = await self._open(deadline)
+        return channel, connection.taps
+
+    async def outlet(self, deadline: float) -> Outlet:
+        """Likewise, to publish on."""
+        channel, connection = await self._open(deadline)
+        underlay, writer = await channel.get_underlay_channel(), connection.factory.writer
+        if writer is None:
+            raise BrokerUnavailableError("the connection was closed")
+        return Outlet(channel, underlay, writer, connection.taps)
+
+    async def _open(self, deadline: float) -> tuple[AbstractChannel, "_GuardedConnection"]:
         with broker_faults():
             async with asyncio.timeout(deadline):
                 await self.up.wait()
-                if self._connection is None:
+                connection = self._connection
+                if connection is None:
                     raise BrokerUnavailableError("the connection was closed")
-                channel = self._connection.channel(on_return_raises=on_return_raises)
+                channel = connection.channel(on_return_raises=False)
                 await channel.initialize()
-                return channel
+                return channel, connection
 
     async def _connect(self, deadline: float) -> None:
         """Connect to one node, whichever lets us in within its share of `deadline` seconds.
@@ -186,7 +203,7 @@ class Link:
             # The login's name stands in the token; AMQP wants one beside it.
             url = url.with_user(url.user or "token").with_password(token)
         self._unblocked.set()
-        connection = _GuardedConnection(url, self._name, self.taps, self._set_blocked)
+        connection = _GuardedConnection(url, self._name, self._set_blocked)
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
         try:
@@ -254,9 +271,11 @@ class Link:
 
 
 class _GuardedConnection(aio_pika.Connection):
-    def __init__(self, url: URL, name: str, taps: Taps, on_blocked: Callable[[bool], None]) -> None:
+    def __init__(self, url: URL, name: str, on_blocked: Callable[[bool], None]) -> None:
         super().__init__(url, client_properties={"connection_name": name})
-        self.kwargs["transport_factory"] = GuardedTransport(taps, on_blocked)
+        self.taps = Taps()
+        self.factory = GuardedTransport(self.taps, on_blocked)
+        self.kwargs["transport_factory"] = self.factory
 
 
 @contextmanager

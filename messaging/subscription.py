@@ -16,6 +16,7 @@ from messaging.delivery import Delivery, Registration
 from messaging.errors import BrokerUnavailableError
 from messaging.link import broker_faults
 from messaging.pause import Backoff, first_of
+from messaging.taps import Taps
 from messaging.topology import NO_LIMIT, QUORUM, Exchange
 
 STEP: Final = 10.0
@@ -208,9 +209,9 @@ class Subscription:
             await _in_time(registration.close(), CLOSE)
 
     async def _register(self) -> Registration:
-        channel = await self._link.channel(STEP)
+        channel, taps = await self._link.tapped_channel(STEP)
         try:
-            registration = await _in_time(self._consume(channel))
+            registration = await _in_time(self._consume(channel, taps))
         except BrokerUnavailableError:
             with suppress(BrokerUnavailableError):
                 await _in_time(channel.close())
@@ -221,11 +222,11 @@ class Subscription:
         log.info("consumer_registered", queue=registration.queue)
         return registration
 
-    async def _consume(self, channel: AbstractChannel) -> Registration:
+    async def _consume(self, channel: AbstractChannel, taps: Taps) -> Registration:
         await channel.set_qos(prefetch_count=self._prefetch)
         queue = await self._source.queue(channel)
         underlay = await channel.get_underlay_channel()
-        registration = Registration(channel, underlay, self._link.taps, queue)
+        registration = Registration(channel, underlay, taps, queue)
         await registration.consume(self._deliveries.put_nowait)
         return registration
 

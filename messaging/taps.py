@@ -1,24 +1,31 @@
-"""Deliveries taken from the stream of frames at once, past the client library.
+"""Deliveries and confirms taken from the stream of frames at once, past the client library.
 
-The library makes three objects, two queue entries and a task of every delivery. What arrives on
+The library makes three objects, two queue entries and a task of every delivery. What arrives for
 a consumer that has a tap is put together here, while its bytes are read, and handed over by a
-plain call; everything else takes the library's way.
+plain call; so are the broker's answers on a channel that publishes. Everything else takes the
+library's way.
 """
 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from pamqp.commands import Basic
 
 from messaging.frame_guard import read_header
 
 _DELIVER: Final = struct.pack(">HH", 60, 60)
-"""`basic.deliver` (AMQP 0-9-1 §1.8.3.9)."""
+_RETURN: Final = struct.pack(">HH", 60, 50)
+_ACK: Final = struct.pack(">HH", 60, 80)
+_NACK: Final = struct.pack(">HH", 60, 120)
+"""Classes and methods (AMQP 0-9-1 §1.8; `basic.nack` is RabbitMQ's)."""
 
+_METHOD: Final = 4
 _TAG: Final = struct.Struct(">Q?")
-"""Delivery tag, redelivered."""
+"""Delivery tag; whether it was redelivered, or whether all up to it are meant."""
+
+_MULTIPLE: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,20 @@ class _Content:
     parts: list[bytes] = field(default_factory=list)
 
 
+class Confirms(Protocol):
+    """Who publishes on a channel: told of the broker's answers while the connection is read."""
+
+    def confirmed(self, tag: int, *, multiple: bool) -> None: ...
+    def refused(self, tag: int, *, multiple: bool) -> None: ...
+    def returned(self, message_id: str | None) -> None: ...
+
+
 class Taps:
-    """The taps of one connection after the other, by consumer tag, which is never used again."""
+    """The taps of one connection: by consumer tag, and by channel for those who publish."""
 
     def __init__(self) -> None:
         self._receivers: dict[bytes, Receive] = {}
+        self._confirms: dict[int, Confirms] = {}
 
     def open(self, consumer_tag: str, receive: Receive) -> None:
         """Have all that arrives for this consumer told to `receive`."""
@@ -60,6 +76,18 @@ class Taps:
     def close(self, consumer_tag: str) -> None:
         """Leave to the library what still arrives; it knows no such consumer and drops it."""
         self._receivers.pop(consumer_tag.encode(), None)
+
+    def open_confirms(self, channel: int, confirms: Confirms) -> None:
+        """Have the broker's answers on this channel told to `confirms`."""
+        self._confirms[channel] = confirms
+
+    def close_confirms(self, channel: int, confirms: Confirms) -> None:
+        """The channel is closed. Its number may be another's already."""
+        if self._confirms.get(channel) is confirms:
+            del self._confirms[channel]
+
+    def confirms(self, channel: int) -> Confirms | None:
+        return self._confirms.get(channel)
 
     def receiver(self, consumer_tag: bytes) -> Receive | None:
         return self._receivers.get(consumer_tag)
@@ -74,12 +102,31 @@ class Assembly:
         """By channel: a channel's content frames are never mixed with its others (§4.2.6)."""
 
     def method(self, channel: int, payload: bytes) -> bool:
-        """Whether a method begins a delivery of ours."""
+        """Whether a method was one of ours, or begins a delivery of ours."""
         self._open.pop(channel, None)  # of a channel that was closed in the middle of one
-        if not payload.startswith(_DELIVER):
+        method = payload[:_METHOD]
+        if method == _DELIVER:
+            return self._deliver(channel, payload)
+        confirms = self._taps.confirms(channel)
+        if confirms is None:
             return False
-        end = 5 + payload[4]
-        receive = self._taps.receiver(payload[5:end])
+        if method == _RETURN:
+            self._open[channel] = _Content(
+                lambda tapped: confirms.returned(tapped.properties.message_id), 0, redelivered=False
+            )
+        elif method == _ACK:
+            tag, multiple = _TAG.unpack_from(payload, _METHOD)
+            confirms.confirmed(tag, multiple=multiple)
+        elif method == _NACK:
+            tag, _ = _TAG.unpack_from(payload, _METHOD)
+            confirms.refused(tag, multiple=bool(payload[-1] & _MULTIPLE))
+        else:
+            return False
+        return True
+
+    def _deliver(self, channel: int, payload: bytes) -> bool:
+        end = _METHOD + 1 + payload[_METHOD]
+        receive = self._taps.receiver(payload[_METHOD + 1 : end])
         if receive is None:
             return False
         tag, redelivered = _TAG.unpack_from(payload, end)

@@ -1,0 +1,181 @@
+"""A channel to publish on: many messages in flight, each with a confirm of its own.
+
+The client library takes a lock, two futures and a queue for each message. Here a message is one
+write, and one future, which the broker's answer resolves as it is read (`messaging.taps`). All
+else about the channel is the library's.
+"""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import takewhile
+from typing import Final
+
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from pamqp import frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from messaging.envelope import Envelope
+from messaging.taps import Taps
+
+UNSENT: Final = 64 * 1024
+"""Bytes that the connection has not taken, from which on whoever publishes waits for it."""
+
+_FRAMING: Final = 8
+_PERSISTENT: Final = 2
+_TRANSIENT: Final = 1
+
+
+class ReturnedError(Exception):
+    """No queue takes it."""
+
+
+class RefusedError(Exception):
+    """The broker does not want to be responsible for it (`basic.nack`)."""
+
+
+class Outlet:
+    """One channel in confirm mode. Nobody else may publish on it: the broker counts."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        underlay: UnderlayChannel,
+        writer: asyncio.StreamWriter,
+        taps: Taps,
+    ) -> None:
+        """writer, taps: of the connection that the channel is on."""
+        self._channel = channel
+        self._number = underlay.number
+        self._body_size = underlay.connection.connection_tune.frame_max - _FRAMING
+        self._writer = writer
+        self._taps = taps
+        self._turn = asyncio.Lock()
+        """Held while somebody waits for the connection; who comes later waits behind."""
+        self._tag = 0
+        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        """By the number of the message on this channel: its id, and who waits for its confirm."""
+        self._numbers: dict[str, int] = {}
+        taps.open_confirms(self._number, self)
+        underlay.closing.add_done_callback(self._on_closed)
+        self.closed = False
+
+    @property
+    def owed(self) -> int:
+        """Messages that the broker has not answered for, those included that nobody waits for."""
+        return len(self._waiting)
+
+    async def publish(self, envelope: Envelope, *, client_id: str, now: float) -> None:
+        """Return once the broker has confirmed.
+
+        Raises:
+            ReturnedError, RefusedError: it has not.
+            aiormq's errors of channel and connection: what closed the channel.
+        """
+        # Fresh for each attempt: what is returned is known by it.
+        message_id = str(uuid.uuid4())
+        content = self._content(envelope, message_id, client_id, now)
+        if self._turn.locked() or self._writer.transport.get_write_buffer_size() > UNSENT:
+            async with self._turn:
+                await self._writer.drain()
+                confirmed = self._send(content, message_id)
+        else:
+            confirmed = self._send(content, message_id)
+        await confirmed
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    def _content(self, envelope: Envelope, message_id: str, client_id: str, now: float) -> bytes:
+        route, body, expiration = envelope.route, envelope.body, envelope.expiration
+        properties = Basic.Properties(
+            content_type=envelope.content_type,
+            headers=dict(envelope.headers),
+            delivery_mode=_PERSISTENT if envelope.persistent else _TRANSIENT,
+            correlation_id=envelope.correlation_id,
+            reply_to=envelope.reply_to,
+            expiration=None if expiration is None else str(int(expiration * 1000)),
+            message_id=message_id,
+            timestamp=datetime.fromtimestamp(int(now), UTC),
+            message_type=route.type,
+            app_id=client_id,
+        )
+        pieces = [
+            _publish_frame(self._number, route.exchange, route.routing_key),
+            frame.marshal(ContentHeader(0, len(body), properties), self._number),
+        ]
+        pieces += (
+            frame.marshal(ContentBody(body[start : start + self._body_size]), self._number)
+            for start in range(0, len(body), self._body_size)
+        )
+        return b"".join(pieces)
+
+    def _send(self, content: bytes, message_id: str) -> asyncio.Future[None]:
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.closed:
+            confirmed.set_exception(ConnectionError("the channel is closed"))
+            return confirmed
+        self._tag += 1
+        self._waiting[self._tag] = (message_id, confirmed)
+        self._numbers[message_id] = self._tag
+        self._writer.write(content)
+        return confirmed
+
+    # What the broker says, as it is read
+
+    def confirmed(self, tag: int, *, multiple: bool) -> None:
+        """The broker is responsible for this message, or for all up to it."""
+        self._answer(tag, multiple, None)
+
+    def refused(self, tag: int, *, multiple: bool) -> None:
+        """The broker is not."""
+        self._answer(tag, multiple, RefusedError())
+
+    def returned(self, message_id: str | None) -> None:
+        """No queue takes it. Its confirm follows."""
+        number = self._numbers.get(message_id or "")
+        if number is not None:
+            _resolve(self._waiting[number][1], ReturnedError())
+
+    def _answer(self, tag: int, multiple: bool, error: Exception | None) -> None:  # noqa: FBT001
+        tags = [tag]
+        if multiple:
+            tags = list(takewhile(tag.__ge__, self._waiting))  # they are in ascending order
+        for answered in tags:
+            waiting = self._waiting.pop(answered, None)
+            if waiting is not None:
+                message_id, confirmed = waiting
+                del self._numbers[message_id]
+                _resolve(confirmed, error)
+
+    def _on_closed(self, closing: asyncio.Future[object]) -> None:
+        self.closed = True
+        self._taps.close_confirms(self._number, self)
+        error = None if closing.cancelled() else closing.exception()
+        for _, confirmed in self._waiting.values():
+            _resolve(confirmed, error or ConnectionError("the channel was closed"))
+        self._waiting.clear()
+        self._numbers.clear()
+
+
+def _resolve(confirmed: asyncio.Future[None], error: BaseException | None) -> None:
+    """Tell whoever waits, if anybody still does."""
+    if confirmed.done():
+        return
+    if error is None:
+        confirmed.set_result(None)
+    elif isinstance(error, asyncio.CancelledError):
+        confirmed.cancel()
+    else:
+        confirmed.set_exception(error)
+
+
+@lru_cache(maxsize=1024)
+def _publish_frame(channel: int, exchange: str, routing_key: str) -> bytes:
+    publish = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
+    return frame.marshal(publish, channel)
