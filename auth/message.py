@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Route:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnverifiedMessage:
     """A message as the broker handed it over. Nothing in it is believed."""
 
@@ -43,6 +44,14 @@ class UnverifiedMessage:
     headers: Mapping[str, object]
     type: str | None
     reply_to: str | None = None
+
+    @cached_property
+    def named(self) -> Mapping[str, list[tuple[str, object]]]:
+        """The headers by their names in lower case: a second one of a name must not hide."""
+        named: dict[str, list[tuple[str, object]]] = {}
+        for name, value in self.headers.items():
+            named.setdefault(name.lower(), []).append((name, value))
+        return named
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,13 +55,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     """
     try:
         text = data.decode("utf-8", errors="strict")
-        parsed = json.loads(
-            text,
-            object_pairs_hook=_unique_members,
-            parse_constant=_refuse_constant,
-            parse_int=_bounded_int,
-            parse_float=_finite_float,
-        )
+        parsed = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if not isinstance(parsed, dict):
@@ -95,6 +89,14 @@ def _finite_float(digits: str) -> float:
     if not math.isfinite(number):  # 1e999 is Infinity by another name
         raise ValueError("number too large")
     return number
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_members,
+    parse_constant=_refuse_constant,
+    parse_int=_bounded_int,
+    parse_float=_finite_float,
+)
 
 
 def _refuse_depth(parsed: dict[str, Any]) -> None:

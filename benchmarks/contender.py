@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 JOB: Final = "CARNET_BENCH_JOB"
 READY: Final = "ready"
-PREFETCH: Final = 200
+PREFETCH: Final = 400
 """Deliveries that the broker hands over ahead, to everybody alike: our own default."""
 
 

@@ -14,7 +14,7 @@ from messaging.publisher import Publisher
 from messaging.tables import MessagingTables
 from messaging.unit_of_work import UnitOfWork
 
-PREFETCH: Final = 200
+PREFETCH: Final = 400
 CONCURRENCY: Final = 16
 DRAIN: Final = 20.0
 TIME_LIMIT: Final = 60.0

@@ -136,6 +136,7 @@ class Delivery:
     life: float | None = None
     """Seconds that its publisher gave it in the queue (`expiration`); None for ever."""
     arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    _unverified: UnverifiedMessage | None = None
 
     @classmethod
     def of(cls, tapped: Tapped, registration: Registration) -> Self:
@@ -174,11 +175,13 @@ class Delivery:
         Raises:
             RefusalError: `forbidden_header`: a `CC` or `BCC` that delivers copies elsewhere.
         """
-        if any(name.lower() in COPY_HEADERS for name in self.headers):
+        if self._unverified is None:
+            self._unverified = UnverifiedMessage(
+                body=self.body, headers=self.headers, type=self.type, reply_to=self.reply_to
+            )
+        if not COPY_HEADERS.isdisjoint(self._unverified.named):
             raise RefusalError(Code.FORBIDDEN_HEADER, "CC and BCC are not allowed")
-        return UnverifiedMessage(
-            body=self.body, headers=self.headers, type=self.type, reply_to=self.reply_to
-        )
+        return self._unverified
 
     async def ack(self) -> None:
         """It is done with. Does nothing once the channel is lost."""

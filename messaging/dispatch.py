@@ -19,7 +19,7 @@ While trust or the database is away, all keep their places. The transactions are
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,6 +60,8 @@ WORTH_A_THREAD: Final = 4
 
 log = structlog.get_logger(__name__)
 
+Opening = list[tuple[Delivery, Opened | RefusalError]]
+"""Deliveries, each checked up to its signatures."""
 Verdict = Accepted | RefusalError
 Job = Callable[[], Awaitable[None]]
 
@@ -109,13 +111,11 @@ class Dispatcher:
 
     async def run(self, subscription: Subscription) -> None:
         """Handle what comes until the subscription ends, and what runs then."""
+        opened: asyncio.Queue[Opening | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as self._jobs:
-            while deliveries := await subscription.next_few(TOGETHER):
-                for redelivered, few in groupby(deliveries, key=lambda each: each.redelivered):
-                    if redelivered:
-                        await self._take_one_by_one(list(few))
-                    else:
-                        await self._take(list(few))
+            self._jobs.create_task(self._open_ahead(subscription, opened), name="opening")
+            while (opening := await opened.get()) is not None:
+                await self._take(opening)
             self._begin_shared()
 
     async def stop(self) -> None:
@@ -128,22 +128,19 @@ class Dispatcher:
 
     # Who runs, and beside whom
 
-    async def _take_one_by_one(self, few: Sequence[Delivery]) -> None:
-        """Any of these may have killed us: each runs while nobody else does."""
-        for delivery in few:
-            await self._idle()
-            await self._take([delivery])
-            await self._idle()
-
     async def _idle(self) -> None:
         self._begin_shared()
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _take(self, few: Sequence[Delivery]) -> None:
-        """Verify these, and begin to handle each as soon as there is room for it."""
+    async def _take(self, opening: Opening) -> None:
+        """Judge these, and begin to handle each as soon as there is room for it."""
+        few = [delivery for delivery, _ in opening]
+        alone = few[0].redelivered  # any of these may have killed us: each is one by itself
+        if alone:
+            await self._idle()
         try:
-            verdicts = await self._patience(few).insist(lambda: self._judge(few))
+            verdicts = await self._patience(few).insist(lambda: self._judge(opening))
         except GivenUpError:  # the broker keeps them
             return
         for delivery, verdict in zip(few, verdicts, strict=True):
@@ -159,6 +156,8 @@ class Dispatcher:
                 await self._begin([delivery], places, partial(self._handle, verdict, delivery))
         if self._sharing < SHARING:
             self._begin_shared()
+        if alone:
+            await self._idle()
 
     def _begin_shared(self) -> None:
         """Handle together what has gathered; those to come gather while this runs."""
@@ -204,7 +203,19 @@ class Dispatcher:
 
     # What they are
 
-    async def _judge(self, few: Sequence[Delivery]) -> list[Verdict]:
+    async def _open_ahead(
+        self, subscription: Subscription, opened: asyncio.Queue[Opening | None]
+    ) -> None:
+        """Check what comes next up to its signatures, while what came before is handled."""
+        while deliveries := await subscription.next_few(TOGETHER):
+            for few in _companies(deliveries):
+                with suppress(GivenUpError):  # the broker keeps them
+                    await opened.put(
+                        await self._patience(few).insist(lambda: self._open_all(few))  # noqa: B023 - awaited
+                    )
+        await opened.put(None)
+
+    async def _open_all(self, few: Sequence[Delivery]) -> Opening:
         now = self._parts.clock()
         opened = [self._open(delivery, now) for delivery in few]
         signed = [each for each in opened if isinstance(each, Opened)]
@@ -212,16 +223,16 @@ class Dispatcher:
             forged = _forged(signed)
         else:
             forged = await asyncio.get_running_loop().run_in_executor(None, _forged, signed)
-        verdicts = [
-            each if isinstance(each, RefusalError) else forged.get(id(each)) or each
-            for each in opened
+        return [
+            (delivery, each if isinstance(each, RefusalError) else forged.get(id(each), each))
+            for delivery, each in zip(few, opened, strict=True)
         ]
+
+    async def _judge(self, opening: Opening) -> list[Verdict]:
         now = self._parts.clock()
         return [
-            verdict
-            if isinstance(verdict, RefusalError)
-            else await self._accept(verdict, delivery, now)
-            for delivery, verdict in zip(few, verdicts, strict=True)
+            each if isinstance(each, RefusalError) else await self._accept(each, delivery, now)
+            for delivery, each in opening
         ]
 
     def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
@@ -344,6 +355,16 @@ class Dispatcher:
             handler.expiry,
             now=now,
         )
+
+
+def _companies(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """Those that may be looked at together; one that was delivered before is by itself."""
+    for redelivered, few in groupby(deliveries, key=lambda each: each.redelivered):
+        if redelivered:
+            for delivery in few:
+                yield [delivery]
+        else:
+            yield list(few)
 
 
 def _forged(signed: Sequence[Opened]) -> dict[int, RefusalError]:

@@ -34,8 +34,8 @@ _UNBLOCKED: Final = struct.pack(">HH", 10, 61)
 
 _HEARTBEAT: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY: Final = 1.0
-"""Seconds between signs of life for the library, which ends a connection on which it sees none;
-the broker sends no heartbeat while it sends deliveries."""
+"""Seconds between signs of life for the library, where there is any: it ends a connection on which
+it sees none, and the broker sends no heartbeat while it sends deliveries."""
 
 
 class FrameReader:
@@ -83,7 +83,8 @@ class FrameReader:
         if not chunk:
             raise asyncio.IncompleteReadError(self._rest, None)
         data = self._rest + chunk if self._rest else chunk
-        start = 0
+        start, waiting = 0, len(self._frames)
+        before = self.frames
         while len(data) - start >= _FRAMING:
             end = self._end_of(data, start)
             if end > len(data):
@@ -91,6 +92,8 @@ class FrameReader:
             self._take(data, start, end)
             start = end
         self._rest = data[start:]
+        if len(self._frames) - waiting < self.frames - before:  # a tap took some
+            self._give_sign_of_life()
 
     @staticmethod
     def _end_of(data: bytes, start: int) -> int:
@@ -105,7 +108,6 @@ class FrameReader:
         frame_type, channel, _ = _HEAD.unpack_from(data, start)
         payload = data[start + _HEAD.size : end - 1]
         if data[end - 1] == constants.FRAME_END and self._tapped(frame_type, channel, payload):
-            self._give_sign_of_life()
             return
         if data.startswith(_PROTOCOL_HEADER, start):
             self._frames.append(data[start:end])
