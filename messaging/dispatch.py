@@ -19,8 +19,8 @@ While trust or the database is away, all keep their places. The transactions are
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -139,9 +139,10 @@ class Dispatcher:
         alone = few[0].redelivered  # any of these may have killed us: each is one by itself
         if alone:
             await self._idle()
-        try:
-            verdicts = await self._patience(few).insist(lambda: self._judge(opening))
-        except GivenUpError:  # the broker keeps them
+        verdicts: list[Verdict] = []
+        async with self._edge(few):
+            verdicts = await self._patience(few).insist(partial(self._judge, opening))
+        if not verdicts:
             return
         for delivery, verdict in zip(few, verdicts, strict=True):
             if isinstance(verdict, RefusalError):
@@ -186,17 +187,23 @@ class Dispatcher:
         at_end: Callable[[], None],
     ) -> None:
         async def run() -> None:
-            try:
-                async with places.turn():
-                    with suppress(GivenUpError):  # the broker keeps what is not settled
-                        await job()
-            except Exception as error:  # noqa: BLE001 - the outermost edge: the others go on
-                await give_back(deliveries, error, self._shutdown)
+            async with self._edge(deliveries), places.turn():
+                await job()
             at_end()
 
         task = self._jobs.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    @asynccontextmanager
+    async def _edge(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
+        """The outermost edge: whatever happens to some deliveries, the others go on."""
+        try:
+            yield
+        except GivenUpError:
+            pass  # the broker keeps what is not settled
+        except Exception as error:  # noqa: BLE001 - a bug of ours
+            await give_back(deliveries, error, self._shutdown)
 
     def _patience(self, deliveries: Sequence[Delivery]) -> Patience:
         return Patience(self._shutdown, deliveries[-1].registration.lost)
@@ -209,10 +216,9 @@ class Dispatcher:
         """Check what comes next up to its signatures, while what came before is handled."""
         while deliveries := await subscription.next_few(TOGETHER):
             for few in _companies(deliveries):
-                with suppress(GivenUpError):  # the broker keeps them
-                    await opened.put(
-                        await self._patience(few).insist(lambda: self._open_all(few))  # noqa: B023 - awaited
-                    )
+                async with self._edge(few):
+                    opening = partial(self._open_all, few)
+                    await opened.put(await self._patience(few).insist(opening))
         await opened.put(None)
 
     async def _open_all(self, few: Sequence[Delivery]) -> Opening:

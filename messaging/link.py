@@ -302,6 +302,11 @@ def broker_faults(*, passing: tuple[type[Exception], ...] = ()) -> Iterator[None
         raise BrokerUnavailableError("the connection broke") from error
     except CONNECTION_EXCEPTIONS as error:
         raise BrokerUnavailableError(f"the connection broke: {error}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # The library's own, for what waits on a channel whose connection ended without a reason.
+        raise BrokerUnavailableError("the connection broke") from error
 
 
 @contextmanager

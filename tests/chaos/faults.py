@@ -189,7 +189,7 @@ class HangNode(_ClusterFault):
 
     async def heal(self, stage: Stage) -> None:
         await self.cluster(stage).resume_node(self.target)
-        await self.cluster(stage).until_whole()
+        await self.cluster(stage).until_open()
 
 
 class MemoryAlarm(Fault):
