@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,14 +34,22 @@ C = TypeVar("C", bound=Claims)
 def sign_token(claims: Mapping[str, Any] | Claims, *, typ: str, key: SigningKey) -> str:
     """Sign claims as a compact JWS with the header members alg, kid, typ and no other."""
     if isinstance(claims, Claims):
-        claims = claims.model_dump(exclude_none=True)
-    header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
-    signing_input = ".".join(
-        encode_base64url(json.dumps(part, separators=(",", ":")).encode())
-        for part in (header, claims)
-    )
+        payload = claims.model_dump_json(exclude_none=True).encode()
+    else:
+        payload = _json(claims)
+    signing_input = f"{_header(key.algorithm, key.kid, typ)}.{encode_base64url(payload)}"
     signature = key.sign(signing_input.encode("ascii"))
     return f"{signing_input}.{encode_base64url(signature)}"
+
+
+@lru_cache(maxsize=64)
+def _header(algorithm: str, kid: str, typ: str) -> str:
+    """The first part of all tokens of one key and kind."""
+    return encode_base64url(_json({"alg": algorithm, "kid": kid, "typ": typ}))
+
+
+def _json(members: Mapping[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()
 
 
 def check_algorithm(token: UnverifiedToken, *, typ: str) -> None:
