@@ -176,6 +176,8 @@ class Dispatcher:
 
     async def _begin(self, deliveries: Sequence[Delivery], places: Places, job: Job) -> None:
         """Start a job once there is room."""
+        if self._slots.locked() and not self._sharing:
+            self._begin_shared()  # those who have room may wait for it, in a line
         await self._slots.acquire()
         self._start(deliveries, places, job, self._slots.release)
 
