@@ -54,6 +54,8 @@ class Outlet:
         self._body_size = underlay.connection.connection_tune.frame_max - _FRAMING
         self._writer = writer
         self._taps = taps
+        self._gathered = bytearray()
+        """What is written at the end of this step of the loop, as one."""
         self._turn = asyncio.Lock()
         """Held while somebody waits for the connection; who comes later waits behind."""
         self._tag = 0
@@ -79,8 +81,9 @@ class Outlet:
         # Fresh for each attempt: what is returned is known by it.
         message_id = str(uuid.uuid4())
         content = self._content(envelope, message_id, client_id, now)
-        if self._turn.locked() or self._writer.transport.get_write_buffer_size() > UNSENT:
+        if self._turn.locked() or self._unsent > UNSENT:
             async with self._turn:
+                self._write()
                 await self._writer.drain()
                 confirmed = self._send(content, message_id)
         else:
@@ -123,8 +126,20 @@ class Outlet:
         self._tag += 1
         self._waiting[self._tag] = (message_id, confirmed)
         self._numbers[message_id] = self._tag
-        self._writer.write(content)
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._gathered += content
         return confirmed
+
+    @property
+    def _unsent(self) -> int:
+        """Bytes that the connection has not taken."""
+        return len(self._gathered) + self._writer.transport.get_write_buffer_size()
+
+    def _write(self) -> None:
+        content, self._gathered = self._gathered, bytearray()
+        if content and not self.closed:
+            self._writer.write(content)
 
     # What the broker says, as it is read
 
