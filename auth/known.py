@@ -11,8 +11,8 @@ from typing import Final
 from auth.jws import Claims
 from auth.keyset import KeySet
 
-REMEMBERED: Final = 20_000
-"""The latest used so many, about 2 KiB each."""
+REMEMBERED: Final = 5000
+"""The latest used so many, about 3 KiB each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ from services.runtime import run_service
 ORDERS: Final = 200_000
 WARM: Final = 0.2
 AT_ONCE: Final = 100
-EACH_USER: Final = 100
-"""Orders; then another user, with another carnet."""
+EACH_USER: Final = 8
+"""Orders; then another user, with another carnet: soon more of them than are remembered."""
 
 EVERY: Final = 1.0
 PATIENCE: Final = 60.0

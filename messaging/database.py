@@ -31,6 +31,10 @@ WAIT: Final = 10.0
 STATEMENT: Final = 30.0
 """Seconds for one statement on PostgreSQL."""
 
+PAGE: Final = 50
+"""Rows that one statement inserts at most: each number of rows is a statement of its own, which the
+driver keeps prepared."""
+
 _OTHERS: Final = 0o077
 _WRITES: Final = "carnet_writes"
 _PRAGMAS: Final = (
@@ -120,7 +124,9 @@ async def writing(connection: AsyncConnection) -> AsyncConnection:
 
 def _create_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, pool_timeout=WAIT, hide_parameters=True)
+        engine = create_async_engine(
+            url, pool_timeout=WAIT, hide_parameters=True, insertmanyvalues_page_size=PAGE
+        )
         event.listen(engine.sync_engine, "do_connect", _open_sqlite)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -131,6 +137,7 @@ def _create_engine(url: URL) -> AsyncEngine:
         pool_timeout=WAIT,
         pool_pre_ping=True,
         hide_parameters=True,
+        insertmanyvalues_page_size=PAGE,
         connect_args={"timeout": WAIT, "command_timeout": STATEMENT},
     )
 
