@@ -22,6 +22,9 @@ MAX_TOKEN: Final = 4096
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
 _HEADERS: Final = 256
+_LONGEST_KEPT_HEADER: Final = 256
+"""Bytes; ours have 110. Longer ones are read each time: a statement's may have 192 KiB."""
+
 _MAX_DIGITS: Final = 16
 _MAX_DEPTH: Final = 16
 
@@ -185,22 +188,26 @@ def parse_header(token: CompactToken) -> UnverifiedToken:
     Raises:
         MalformedTokenError: `malformed_header`.
     """
+    header = token.unverified_header
+    read = _kept_header if len(header) <= _LONGEST_KEPT_HEADER else _read_header
     return UnverifiedToken(
-        unverified_header=_read_header(token.unverified_header),
+        unverified_header=read(header),
         unverified_payload=token.unverified_payload,
         signing_input=token.signing_input,
         signature=token.signature,
     )
 
 
-@lru_cache(maxsize=_HEADERS)
 def _read_header(unverified_header: bytes) -> Mapping[str, str]:
-    """What these bytes say, which is always the same; all tokens of one key have them."""
     try:
         header = parse_json_object(unverified_header)
     except ValueError as error:
         raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
     return MappingProxyType(check_members(header))
+
+
+_kept_header: Final = lru_cache(maxsize=_HEADERS)(_read_header)
+"""All tokens of one key have the same bytes, which always say the same; a refusal is not kept."""
 
 
 def check_members(header: dict[str, Any]) -> dict[str, str]:
