@@ -7,7 +7,7 @@ from typing import Final, Generic, NoReturn, TypeVar
 
 from auth import jws
 from auth.checks import check_signer, check_signing_time
-from auth.errors import Code, UntrustedTokenError
+from auth.errors import Code, TrustUnavailableError, UntrustedTokenError
 from auth.keyset import KeySet, ListedKey
 from auth.known import KnownTokens
 from auth.release import ReleaseClaims
@@ -30,7 +30,8 @@ _TYP: Final[dict[type[jws.Claims], str]] = {
 class Reading(Generic[Read]):
     """One token on its way through checks 2 to 7, step by step.
 
-    Every step raises a `RefusalError`, or `TrustUnavailableError`, and nothing else.
+    Every step raises a `RefusalError`, or `TrustUnavailableError`, and nothing else, in this order;
+    out of it nothing is believed.
     """
 
     def __init__(self, unverified_token: str, kind: type[Read], signers: Signers) -> None:
@@ -41,6 +42,7 @@ class Reading(Generic[Read]):
         self._token: UnverifiedToken
         self._signer = ""
         self._key: ListedKey
+        self._signed: UnverifiedToken | None = None
         self._known = False
         self.key_set: KeySet
         """From `recall` or `find_key` on: whose keys count."""
@@ -50,19 +52,21 @@ class Reading(Generic[Read]):
     def recall(self, now: float) -> bool:
         """Whether it has passed checks 2 to 7 before, by the keys that count now.
 
-        Then there is nothing left of them to do.
+        Then there is nothing left of them to do. Raises nothing: what is amiss each check says in
+        its turn.
         """
-        remembered = self._kind is not SealClaims  # each of those comes once
-        if (
-            remembered
-            and len(self.unverified_token) <= MAX_TOKEN
-            and self.unverified_token.isascii()
-        ):
+        if self._kind is SealClaims:  # each of those comes once
+            return False
+        if len(self.unverified_token) > MAX_TOKEN or not self.unverified_token.isascii():
+            return False
+        try:
             self.key_set = self._signers.key_set(now)
-            claims = self._signers.known.recall(self._kind, self.fingerprint, self.key_set)
-            if isinstance(claims, self._kind):
-                self.claims = claims
-                self._known = True
+        except TrustUnavailableError:
+            return False
+        claims = self._signers.known.recall(self._kind, self.fingerprint, self.key_set)
+        if isinstance(claims, self._kind):
+            self.claims = claims
+            self._known = True
         return self._known
 
     @cached_property
@@ -86,18 +90,26 @@ class Reading(Generic[Read]):
         """Check 5: a seal's key says which client sealed it; all else is the issuer's."""
         self.key_set = self._signers.key_set(now)
         if self._kind is SealClaims:
-            self._signer, self._key = self._signers.client_key(self._token, now=now)
+            self._signer, self._key = self._signers.client_key(self._token, self.key_set, now=now)
         else:
-            self._key = self._signers.issuer_key(self._token, now=now)
+            self._key = self._signers.issuer_key(self._token, self.key_set, now=now)
 
     def check_signature(self) -> None:
         """Check 6. It takes most of the time, and lets other threads run meanwhile."""
         jws.check_signature(self._token, self._key.key)
+        self._signed = self._token
 
     def read_claims(self) -> None:
-        """Check 7."""
-        if not self._known:
-            self.claims = jws.parse_claims(self._token, self._kind)
+        """Check 7.
+
+        Raises:
+            RuntimeError: its signature was not checked, or does not hold: a bug of the caller's.
+        """
+        if self._known:
+            return
+        if self._signed is None:
+            raise RuntimeError("the signature comes before the claims")
+        self.claims = jws.parse_claims(self._signed, self._kind)
 
     def check_signer(self) -> None:
         """What is left of check 5, since only the claims tell; then the token is known."""
@@ -144,16 +156,18 @@ class Signers:
         """Checks 2 to 7 of a seal that comes without a carnet, or whose carnet is not asked."""
         return self.reading(unverified_seal, SealClaims).run(now)
 
-    def issuer_key(self, token: UnverifiedToken, *, now: float) -> ListedKey:
-        listed = self.key_set(now).issuer_keys.get(token.unverified_header["kid"])
+    def issuer_key(self, token: UnverifiedToken, key_set: KeySet, *, now: float) -> ListedKey:
+        listed = key_set.issuer_keys.get(token.unverified_header["kid"])
         if listed is None:
             self._refuse_unknown(now)
         jws.check_key(token, listed.key)
         return listed
 
-    def client_key(self, token: UnverifiedToken, *, now: float) -> tuple[str, ListedKey]:
+    def client_key(
+        self, token: UnverifiedToken, key_set: KeySet, *, now: float
+    ) -> tuple[str, ListedKey]:
         """The seal's key, and the client whose it is: `check_signer` compares it with `iss`."""
-        found = self.key_set(now).sealing_key(token.unverified_header["kid"])
+        found = key_set.sealing_key(token.unverified_header["kid"])
         if found is None:
             self._refuse_unknown(now)
         jws.check_key(token, found[1].key)

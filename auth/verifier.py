@@ -16,6 +16,11 @@ The checks of a command, in their order (`auth.errors.Check` names them):
 12. scope
 13. the inbox, which is the consumer's (`messaging.inbox`)
 
+A command may be verified in three parts: `Verifier.open_command` does 1 to 5, the signatures are
+`Opened.check_signatures`, and `Verifier.close_command` does 7 to 12, or all of them where other
+keys count by then. Of both tokens the carnet is first at every check. One that came before has
+passed 2 to 7 (`auth.known`); all else is judged at every use.
+
 A command with a release is judged by that in the place of its carnet, which is not looked at but
 for being the one that was sealed (`_authenticate_released`, `_admit_released`).
 Requests, replies and events differ in what is sealed and how long it counts; the table is in
@@ -78,7 +83,8 @@ class Opened:
     """A message after checks 1 to 5, of which nothing is believed yet.
 
     key_set: whose keys it is to be verified with.
-    unread: its tokens whose signatures are to be checked.   read: does checks 7 to 9.
+    unread: its tokens whose signatures are to be checked.
+    read: does checks 7 to 9; raises `RuntimeError` where a signature was not found to hold.
     """
 
     message: UnverifiedMessage
@@ -136,10 +142,11 @@ class Verifier:
     def open_command(
         self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
     ) -> Opened:
-        """The first part of `command`, checks 1 to 5.
+        """The first part of `command`: checks 1 to 5, and those up to 9 where it asks no carnet.
 
         The second is `check_signatures` of what it returns, the third is `close_command`. So the
-        signatures of many messages can be checked beside what else there is to do.
+        signatures of many messages can be checked beside what else there is to do. Raises as
+        `command`.
         """
         if header_values(message, CARNET_RELEASE):
             genuine = self._authenticate_released(message, route, policy, now=now)
@@ -147,8 +154,13 @@ class Verifier:
         return self._open(message, route, policy, "cmd", now=now)
 
     def close_command(self, opened: Opened, expiry: Expiry, *, now: float) -> VerifiedMessage:
-        """Checks 7 to 12 of a command whose signatures hold. Raises as `command`."""
-        if opened.key_set is not self._trust.key_set:  # other keys count, meanwhile
+        """Checks 7 to 12 of a command whose signatures hold, by the time that it is now.
+
+        Raises:
+            RuntimeError: a signature was not checked, or does not hold: a bug of the caller's.
+            RefusalError, TrustUnavailableError: as `command`.
+        """
+        if not self._still_counts(opened.key_set, now=now):
             return self.command(opened.message, opened.route, opened.policy, expiry, now=now)
         genuine = opened.read()
         self._admit(genuine, opened.policy, expiry, now=now)
@@ -166,12 +178,16 @@ class Verifier:
     ) -> VerifiedMessage:
         """Verify a command that was verified a while ago, and has not changed: checks 10 to 12.
 
-        All of them where the key set has changed. Raises as `command`.
+        All of them where other keys count by then. Raises as `command`.
         """
-        if genuine.key_set is not self._trust.key_set:
+        if not self._still_counts(genuine.key_set, now=now):
             return self.command(message, route, policy, expiry, now=now)
         self._admit(genuine, policy, expiry, now=now)
         return genuine
+
+    def _still_counts(self, key_set: KeySet, *, now: float) -> bool:
+        """Whether what was found under this key set is true; else it is to be found anew."""
+        return key_set is self._trust.key_set and now <= key_set.expires_at
 
     def request(
         self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
@@ -311,11 +327,10 @@ class Verifier:
         if not policy.needs_carnet:
             genuine = self._authenticate_without_carnet(message, route, kind, now=now)
             return Opened.genuine(genuine, message, route, policy)
-        carnet = self._signers.reading(
-            bearer_token(only_header(message, AUTHORIZATION)), CarnetClaims
-        )  # 1
-        seal = self._signers.reading(only_header(message, CARNET_SEAL), SealClaims)
-        # A carnet that came with an earlier message has passed 2 to 7 (`auth.known`).
+        unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))  # 1
+        unverified_seal = only_header(message, CARNET_SEAL)
+        carnet = self._signers.reading(unverified_carnet, CarnetClaims)
+        seal = self._signers.reading(unverified_seal, SealClaims)
         unread = (seal,) if carnet.recall(now) else (carnet, seal)
         for token in unread:
             token.take_apart()  # 2
@@ -392,7 +407,6 @@ class Verifier:
         except RefusalError as error:
             detail = f"the release: {error.code}: {error.detail}"
             raise MalformedTokenError(Code.RELEASE_REFUSED, detail) from error
-        check_release_time(release, now=now)
         return release
 
     def _check_issued(self, claims: CarnetClaims | AccessClaims) -> None:
@@ -429,6 +443,8 @@ class Verifier:
     def _admit(
         self, genuine: VerifiedMessage, policy: Policy, expiry: Expiry, *, now: float
     ) -> None:
+        if genuine.release is not None:  # whose own end makes nobody's message a refused one
+            check_release_time(genuine.release, now=now)
         try:
             self._check_admission(genuine, policy, expiry, now=now)
         except RefusalError as refusal:
