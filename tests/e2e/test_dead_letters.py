@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operations-dead-letters.md"
 pytestmark = pytest.mark.timeout(600)
 
 TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.")
-BULK = 120
+BULK = 300
 
 
 @pytest_asyncio.fixture(scope="module")
