@@ -157,6 +157,13 @@ class Outlet:
         if number is not None:
             _resolve(self._waiting[number][1], ReturnedError())
 
+    def closing(self) -> None:
+        """The broker closes the channel, and the library is about to answer.
+
+        What is sent after that costs the whole connection, or counts on another channel.
+        """
+        self.closed = True
+
     def _answer(self, tag: int, multiple: bool, error: Exception | None) -> None:  # noqa: FBT001
         tags = [tag]
         if multiple:

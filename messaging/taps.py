@@ -15,6 +15,7 @@ from pamqp.commands import Basic
 
 from messaging.frame_guard import read_header
 
+_CLOSE: Final = struct.pack(">HH", 20, 40)
 _DELIVER: Final = struct.pack(">HH", 60, 60)
 _RETURN: Final = struct.pack(">HH", 60, 50)
 _ACK: Final = struct.pack(">HH", 60, 80)
@@ -60,6 +61,7 @@ class Confirms(Protocol):
     def confirmed(self, tag: int, *, multiple: bool) -> None: ...
     def refused(self, tag: int, *, multiple: bool) -> None: ...
     def returned(self, message_id: str | None) -> None: ...
+    def closing(self) -> None: ...
 
 
 class Taps:
@@ -110,6 +112,9 @@ class Assembly:
         confirms = self._taps.confirms(channel)
         if confirms is None:
             return False
+        if method == _CLOSE:
+            confirms.closing()
+            return False  # the library answers
         if method == _RETURN:
             self._open[channel] = _Content(
                 lambda tapped: confirms.returned(tapped.properties.message_id), 0, redelivered=False
