@@ -31,7 +31,8 @@ class ConsumerParts:
     unit_of_work: the class that handlers receive.
     on_refused: writes what the service has to say about a refused, genuine command.
     committed: called after each commit; wakes the outbox relay.
-    prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once.
+    prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once,
+        beside the transaction that many share.
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
     pruning: seconds between two rounds of pruning, on average.

@@ -8,7 +8,8 @@
 4. In one transaction its inbox row is claimed, its handler runs, and the events are written. A
    row that was there already decides instead of the handler. So does an earlier command about
    the same thing that waits for a retry: then this one waits behind it. Commands whose handlers
-   allow it share a transaction; if anything is odd about one of them it is done by itself.
+   allow it share a transaction (`docs/decisions/0018-shared-transactions.md`); if anything is odd
+   about one of them it is done by itself.
 5. A refusal, of whichever step, is written down and told in one transaction, if the message was
    genuine. A failure is counted, and is an outcome too: later, or never again.
 6. Settled is what is done, as much as possible at once.
@@ -19,7 +20,7 @@ While trust or the database is away, all keep their places. The transactions are
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,10 +51,14 @@ from messaging.subscription import Subscription
 from messaging.topology import WorkQueue
 
 TOGETHER: Final = 100
-"""Deliveries that are verified at once, at most."""
+"""Deliveries that are verified at once, at most; those of several times may share a transaction."""
 
 SHARING: Final = 1
 """Shared transactions at once: what comes meanwhile gathers for the next."""
+
+TRIES: Final = 3
+"""Shared transactions that are tried for the same commands, each without what was odd in the one
+before; then all are done by themselves."""
 
 WORTH_A_THREAD: Final = 4
 """Signatures to check, from which on a thread does it."""
@@ -78,8 +83,12 @@ class _Shared:
         """Its place in line it takes now."""
         self.entries.append((accepted, delivery))
         self.ids.add(accepted.id)
-        if accepted.about is not None:
-            self.places.join(accepted.about)
+        for thing in accepted.things:
+            self.places.join(thing)
+
+    def may_take(self, accepted: Accepted) -> bool:
+        """Whether it is not among them already, and would overtake nobody who waits for them."""
+        return accepted.id not in self.ids and all(map(self.places.last_in, accepted.things))
 
 
 class Dispatcher:
@@ -148,12 +157,12 @@ class Dispatcher:
             if isinstance(verdict, RefusalError):
                 job = partial(self._refuse, verdict, delivery)
                 await self._begin([delivery], self._lines.places(), job)
-            elif _may_share(verdict, delivery) and verdict.id not in self._shared.ids:
+            elif _may_share(verdict, delivery) and self._shared.may_take(verdict):
                 self._shared.add(verdict, delivery)
             else:
                 places = self._lines.places()
-                if verdict.about is not None:
-                    places.join(verdict.about)
+                for thing in verdict.things:
+                    places.join(thing)
                 await self._begin([delivery], places, partial(self._handle, verdict, delivery))
         if self._sharing < SHARING:
             self._begin_shared()
@@ -166,8 +175,7 @@ class Dispatcher:
         if shared.ids:
             self._sharing += 1
             deliveries = [delivery for _, delivery in shared.entries]
-            job = partial(self._handle_together, shared.entries)
-            self._start(deliveries, shared.places, job, self._end_of_sharing)
+            self._start(deliveries, shared.places, partial(self._handle_together, shared.entries))
 
     def _end_of_sharing(self) -> None:
         self._sharing -= 1
@@ -176,26 +184,23 @@ class Dispatcher:
 
     async def _begin(self, deliveries: Sequence[Delivery], places: Places, job: Job) -> None:
         """Start a job once there is room."""
-        if self._slots.locked() and not self._sharing:
-            self._begin_shared()  # those who have room may wait for it, in a line
+        if self._slots.locked() and self._sharing < SHARING:
+            self._begin_shared()  # those who have all the room may wait for just that
         await self._slots.acquire()
-        self._start(deliveries, places, job, self._slots.release)
+        task = self._start(deliveries, places, job)
+        task.add_done_callback(lambda _: self._slots.release())
 
     def _start(
-        self,
-        deliveries: Sequence[Delivery],
-        places: Places,
-        job: Job,
-        at_end: Callable[[], None],
-    ) -> None:
+        self, deliveries: Sequence[Delivery], places: Places, job: Job
+    ) -> asyncio.Task[None]:
         async def run() -> None:
             async with self._edge(deliveries), places.turn():
                 await job()
-            at_end()
 
         task = self._jobs.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     @asynccontextmanager
     async def _edge(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
@@ -280,25 +285,32 @@ class Dispatcher:
 
     async def _handle_together(self, together: Sequence[tuple[Accepted, Delivery]]) -> None:
         """Many in one transaction; those that cannot be, by themselves, and in their order."""
+        try:
+            done = await self._share(together)
+        except Exception:
+            self._end_of_sharing()
+            raise
+        self._end_of_sharing()  # one that takes its time by itself holds up no others
+        for accepted, delivery in together:
+            if accepted.id not in done:
+                await self._handle(accepted, delivery)
+
+    async def _share(self, together: Sequence[tuple[Accepted, Delivery]]) -> set[MessageKey]:
+        """Those that were done in one transaction, and are settled."""
         patience = self._patience([delivery for _, delivery in together])
-        apart: list[tuple[Accepted, Delivery]] = []
         rest = together
-        while len(rest) > 1:
+        for _ in range(TRIES):
+            if len(rest) < 2:  # noqa: PLR2004 - nobody to share with
+                break
             try:
-                await patience.insist(lambda: self._perform_together(rest))  # noqa: B023 - awaited
+                await patience.insist(partial(self._perform_together, rest))
             except ApartError as error:
-                odd = {rest[place][0].id for place in error.places}
-                about = {thing for place in error.places for thing in rest[place][0].things}
-                out = [a.id in odd or not about.isdisjoint(a.things) for a, _ in rest]
-                apart += [each for each, is_out in zip(rest, out, strict=True) if is_out]
-                rest = [each for each, is_out in zip(rest, out, strict=True) if not is_out]
+                rest = _without(rest, error.places)
             else:
                 self._counts["done"] += len(rest)
                 await rest[-1][1].registration.ack([delivery for _, delivery in rest])
-                rest = ()
-        order = [accepted.id for accepted, _ in together]
-        for accepted, delivery in sorted((*apart, *rest), key=lambda each: order.index(each[0].id)):
-            await self._handle(accepted, delivery)
+                return {accepted.id for accepted, _ in rest}
+        return set()
 
     async def _perform_together(self, together: Sequence[tuple[Accepted, Delivery]]) -> None:
         now = self._parts.clock()
@@ -384,6 +396,20 @@ def _forged(signed: Sequence[Opened]) -> dict[int, RefusalError]:
         except RefusalError as refusal:
             forged[id(opened)] = refusal
     return forged
+
+
+def _without(
+    together: Sequence[tuple[Accepted, Delivery]], places: Collection[int]
+) -> Sequence[tuple[Accepted, Delivery]]:
+    """All but these, and those that are about the same things."""
+    out = [together[place][0] for place in places]
+    ids = {accepted.id for accepted in out}
+    things = {thing for accepted in out for thing in accepted.things}
+    return [
+        (accepted, delivery)
+        for accepted, delivery in together
+        if accepted.id not in ids and things.isdisjoint(accepted.things)
+    ]
 
 
 def _may_share(accepted: Accepted, delivery: Delivery) -> bool:

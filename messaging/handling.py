@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -132,8 +133,9 @@ class Handling:
                 if claimed.standing in {"new", "released"}:
                     work = self._work(session, message, delivery, now)
                     async with asyncio.timeout(self._parts.time_limit):
-                        await accepted.handler.run(accepted.command, _caller(message), work)
-                        await work.flush()
+                        with _cancellations_of_others():
+                            await accepted.handler.run(accepted.command, _caller(message), work)
+                            await work.flush()
                     await self._add_outgoing(work, delivery)
                 await self._forget(session, message, delivery)
         if claimed.standing == "ahead":
@@ -156,10 +158,7 @@ class Handling:
                     self._work(session, accepted.message, delivery, now)
                     for accepted, delivery in together
                 ]
-                async with asyncio.timeout(self._parts.time_limit):
-                    for place, (accepted, _) in enumerate(together):
-                        await self._run_beside_others(place, accepted, works[place])
-                    await works[-1].flush()
+                await self._run_all([accepted for accepted, _ in together], works)
                 traces = [trace_of(delivery.headers) for _, delivery in together]
                 await add_outgoing(self._parts.tables.outbox, zip(works, traces, strict=True))
         except (ApartError, TrustUnavailableError, DatabaseUnavailableError):
@@ -184,10 +183,23 @@ class Handling:
         if apart:
             raise ApartError(apart)
 
+    async def _run_all(self, together: Sequence[Accepted], works: Sequence[UnitOfWork]) -> None:
+        """Run the handlers one after the other. All of them have the time of one."""
+        place = 0
+        try:
+            async with asyncio.timeout(self._parts.time_limit):
+                for place, accepted in enumerate(together):
+                    await self._run_beside_others(place, accepted, works[place])
+                for work in works:
+                    await work.flush()
+        except TimeoutError as error:
+            raise ApartError([place]) from error
+
     @staticmethod
     async def _run_beside_others(place: int, accepted: Accepted, work: UnitOfWork) -> None:
         try:
-            await accepted.handler.run(accepted.command, _caller(accepted.message), work)
+            with _cancellations_of_others():
+                await accepted.handler.run(accepted.command, _caller(accepted.message), work)
         except Exception as error:
             # Whatever it was: it is done again by itself, and then this is looked at.
             raise ApartError([place]) from error
@@ -276,8 +288,9 @@ class Handling:
         try:
             async with work.session.begin_nested():
                 async with asyncio.timeout(self._parts.time_limit):
-                    await self._parts.on_refused(refusal, message, work)
-                    await work.flush()
+                    with _cancellations_of_others():
+                        await self._parts.on_refused(refusal, message, work)
+                        await work.flush()
                 await self._add_outgoing(work, delivery)
         except (TrustUnavailableError, DatabaseUnavailableError):
             raise
@@ -325,6 +338,18 @@ class Handling:
         """It is done with, and so are its counts, where it can have any."""
         if delivery.returned or delivery.redelivered:
             await forget_attempts(session, self._retries, message)
+
+
+@contextmanager
+def _cancellations_of_others() -> Iterator[None]:
+    """What a handler waits for may be cancelled. That cancels nothing of ours: it has failed."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("what it waited for was cancelled") from error
 
 
 def _caller(message: VerifiedMessage) -> Principal:

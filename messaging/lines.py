@@ -29,6 +29,10 @@ class Places:
             self._before.append(before)
         self._last[thing] = self
 
+    def last_in(self, thing: str) -> bool:
+        """Whether nobody stands behind us in this line, if we are in it."""
+        return thing not in self._things or self._last.get(thing) is self
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait until it is our turn everywhere, and leave all lines afterwards."""

@@ -91,8 +91,14 @@ async def _work(
 async def give_back(
     deliveries: Iterable[Delivery], error: Exception, shutdown: asyncio.Event
 ) -> None:
-    """Whatever it was that we could not cope with, no message is lost. After a pause."""
-    for delivery in deliveries:
-        log.error("delivery_failed", type=delivery.type, exc_info=error)
-        await first_of(delivery.registration.lost, shutdown, timeout=PAUSE)
+    """Whatever it was that we could not cope with, no message is lost. After a pause.
+
+    Those of them that are settled stay so.
+    """
+    unsettled = [delivery for delivery in deliveries if delivery.live]
+    types = sorted({str(delivery.type) for delivery in unsettled})
+    log.error("deliveries_failed", types=types, count=len(unsettled), exc_info=error)
+    if unsettled:
+        await first_of(unsettled[-1].registration.lost, shutdown, timeout=PAUSE)
+    for delivery in unsettled:
         await delivery.nack()

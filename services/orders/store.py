@@ -68,6 +68,7 @@ class OrderStore:
         for order in orders:
             if order.id not in new:
                 await self._refuse_kept(order)
+            new.remove(order.id)  # of two with one id here, the second is none
         lines = [
             {"order_id": order.id, "number": number, **line.model_dump()}
             for order in orders

@@ -102,8 +102,18 @@ class Stall:
             clock=time.time,
             service=MARKET,
         )
-        register = self.consumer.handles(Sell, requires(SELL_SCOPE), expiry=at_acceptance(ONE_DAY))
-        register(self._sell)
+        self._register(together=False)
+
+    def share(self) -> None:
+        """Have many sales done in one transaction, from the next `open` on."""
+        self.consumer = CommandConsumer(WORK)
+        self._register(together=True)
+
+    def _register(self, *, together: bool) -> None:
+        expiry = at_acceptance(ONE_DAY)
+        self.consumer.handles(Sell, requires(SELL_SCOPE), expiry=expiry, together=together)(
+            self._sell
+        )
 
     async def _sell(self, command: Sell, caller: Principal, work: UnitOfWork) -> None:
         self.starts.append(command.what)
