@@ -28,6 +28,9 @@ CLOSE: Final = 3.0
 LEFTOVER: Final = 60.0
 """Seconds after which the broker deletes a queue that its process has left."""
 
+DELETE: Final = 20.0
+"""Seconds for the deletion of such a queue; one without a leader takes 5."""
+
 T = TypeVar("T")
 
 
@@ -114,6 +117,9 @@ class Subscription:
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = broker.consuming
+        self._deleting = broker.publishing
+        self._left: set[str] = set()
+        """Queues that lost registrations have left behind."""
         self._source = source
         self._prefetch = prefetch
         self._on_registered = on_registered
@@ -152,6 +158,15 @@ class Subscription:
 
         What was delivered can still be settled until `close`.
         """
+        async with asyncio.TaskGroup() as deletions:
+            await self._keep_registered(shutdown, deletions)
+        self._ended = True
+        self._deliveries.put_nowait(None)
+        if self.registration is not None:
+            with suppress(BrokerUnavailableError):
+                await _in_time(self.registration.cancel())
+
+    async def _keep_registered(self, shutdown: asyncio.Event, deletions: asyncio.TaskGroup) -> None:
         backoff = Backoff()
         # A broker that is up again is consumed from at once: waiting for it costs no pause here.
         while await first_of(self._link.up, shutdown, timeout=None) and not shutdown.is_set():
@@ -162,20 +177,34 @@ class Subscription:
                 await backoff.pause(shutdown)
                 continue
             backoff.reset()
+            deleting = deletions.create_task(self._delete_left())
             await first_of(registration.lost, shutdown, timeout=None)
+            deleting.cancel()
             if registration.lost.is_set():
                 log.warning("consumer_lost", queue=registration.queue)
                 self._on_lost()
+                if self._source.left_behind:
+                    self._left.add(registration.queue)
                 with suppress(BrokerUnavailableError):
                     await _in_time(registration.close())
                 # A queue that is being deleted makes the broker close the whole connection on
                 # who comes back too soon.
                 await backoff.pause(shutdown)
-        self._ended = True
-        self._deliveries.put_nowait(None)
-        if self.registration is not None:
+
+    async def _delete_left(self) -> None:
+        """Delete what was left behind, which the broker would keep for a while, or for ever.
+
+        RabbitMQ 3.10 brings a queue that was made just before it was killed back without a leader,
+        at times: such a one never expires, and holds up whoever publishes to it.
+        """
+        for queue in tuple(self._left):
             with suppress(BrokerUnavailableError):
-                await _in_time(self.registration.cancel())
+                channel = await self._deleting.channel(DELETE)
+                underlay = await channel.get_underlay_channel()
+                await _in_time(underlay.queue_delete(queue), DELETE)
+                self._left.discard(queue)
+                log.info("left_queue_deleted", queue=queue)
+                await _in_time(channel.close(), CLOSE)
 
     async def next(self) -> Delivery | None:
         """The next delivery that can still be settled, or None after `shutdown`."""

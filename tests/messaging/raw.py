@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 WAIT: Final = 20.0
 """Seconds within which what a test waits for must come."""
@@ -69,6 +70,17 @@ class Raw:
                     if len(taken) == wanted:
                         break
         return taken
+
+    async def exists(self, queue: str) -> bool:
+        """Whether the broker has it. Asked on a channel of its own, which a no closes."""
+        asking = self.channel._connection.channel()  # type: ignore[attr-defined]
+        await asking.initialize()
+        try:
+            await asking.declare_queue(queue, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        await asking.close()
+        return True
 
     async def count(self, queue: str) -> int:
         """Messages that lie ready in a queue."""

@@ -29,7 +29,7 @@ from tests.messaging.market import (
     party,
     verifier_of,
 )
-from tests.messaging.raw import WAIT, until
+from tests.messaging.raw import WAIT, Raw, until
 from tests.messaging.wire import Wire
 
 
@@ -178,6 +178,27 @@ def test_an_event_has_one_handler_and_only_an_event_has() -> None:
         subscriber.handles(Sold)(handler)
     with pytest.raises(TypeError, match="kind of Event"):
         subscriber.handles(Sell)(handler)  # type: ignore[type-var, arg-type]
+
+
+async def test_the_queue_of_a_lost_connection_is_deleted_once_there_is_another(
+    listener: Listener, wire: Wire, raw: Raw
+) -> None:
+    """Not after a minute, by the broker: one that has lost its leader would never go."""
+    subscription = listener.subscriber._subscription
+    assert subscription is not None
+    assert subscription.registration is not None
+    left = subscription.registration.queue
+    assert await raw.count(left) == 0  # it is there
+
+    wire.cut()
+
+    await until(lambda: listener.registered == 2)
+    async with asyncio.timeout(WAIT):
+        while await raw.exists(left):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.05)
+    assert await raw.exists(subscription.registration.queue)
+    await listener.tell(sold("tea"))
+    await until(lambda: [what for what, _ in listener.heard] == ["tea"])
 
 
 async def test_a_subscriber_without_handlers_does_not_run(link: Broker) -> None:
