@@ -126,7 +126,7 @@ async def test_after_a_nack_a_new_channel_is_used_and_the_old_one_closed(
         """The open ones that publish."""
         async with broker.management() as api:
             listed = (await api.get(f"/vhosts/{vhost}/channels")).raise_for_status().json()
-        return {channel["name"] for channel in listed if channel["confirm"]}
+        return {channel["name"] for channel in listed if channel.get("confirm")}
 
     async with asyncio.timeout(WAIT):
         while not (before := await channels()):  # noqa: ASYNC110 - the broker tells nobody
