@@ -263,11 +263,12 @@ async def until_gone(queue: str, link: Broker) -> None:
         while True:
             channel = await link.consuming.channel(WAIT)
             try:
-                await channel.declare_queue(queue, passive=True)
+                with suppress(ChannelLockedResource):
+                    await channel.declare_queue(queue, passive=True)
+                    await channel.close()
             except ChannelNotFoundEntity:
                 return
-            except ChannelLockedResource:
-                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)
 
 
 async def test_no_more_requests_of_a_caller_that_is_gone_are_started_on(
