@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -36,22 +35,24 @@ class Route:
     type: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UnverifiedMessage:
-    """A message as the broker handed it over. Nothing in it is believed."""
+    """A message as the broker handed it over. Nothing in it is believed.
+
+    named: the headers by their names in lower case: a second one of a name must not hide.
+    """
 
     body: bytes
     headers: Mapping[str, object]
     type: str | None
     reply_to: str | None = None
+    named: Mapping[str, list[tuple[str, object]]] = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def named(self) -> Mapping[str, list[tuple[str, object]]]:
-        """The headers by their names in lower case: a second one of a name must not hide."""
+    def __post_init__(self) -> None:
         named: dict[str, list[tuple[str, object]]] = {}
         for name, value in self.headers.items():
             named.setdefault(name.lower(), []).append((name, value))
-        return named
+        object.__setattr__(self, "named", named)
 
 
 @dataclass(frozen=True, slots=True)

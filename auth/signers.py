@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Final, Generic, NoReturn, TypeVar
 
 from auth import jws
@@ -44,6 +43,7 @@ class Reading(Generic[Read]):
         self._key: ListedKey
         self._signed: UnverifiedToken | None = None
         self._known = False
+        self._fingerprint = ""
         self.key_set: KeySet
         """From `recall` or `find_key` on: whose keys count."""
         self.claims: Read
@@ -69,10 +69,12 @@ class Reading(Generic[Read]):
             self._known = True
         return self._known
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the token, as `ath` carries it."""
-        return digest(self.unverified_token.encode("ascii"))
+        if not self._fingerprint:
+            self._fingerprint = digest(self.unverified_token.encode("ascii"))
+        return self._fingerprint
 
     def take_apart(self) -> None:
         """Check 2."""

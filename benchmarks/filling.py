@@ -36,6 +36,15 @@ async def make_queue(url: str, queue: str) -> None:
         await channel.queue_purge(queue)
 
 
+@asynccontextmanager
+async def listening(url: str, exchange: str) -> AsyncIterator[None]:
+    """Somebody listens to an exchange, as a gateway does to events: else each comes back."""
+    async with channel_of(url) as channel:
+        queue = (await channel.queue_declare(exclusive=True)).queue or ""
+        await channel.queue_bind(queue, exchange, "#")
+        yield
+
+
 async def fill(url: str, queue: str, letters: Sequence[Letter], *, times: int = 1) -> None:
     """Put them into the queue in their order, so many times; return when all are there."""
     async with channel_of(url) as channel:

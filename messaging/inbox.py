@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.claims import service_subject
 from auth.message import VerifiedMessage
+from messaging.bulk import Key, insert_new
 from messaging.upsert import insert_into
 
 Outcome = Literal["done", "refused", "discarded"]
@@ -144,7 +145,7 @@ async def claim(
 
 async def claim_new(
     session: AsyncSession, inbox: Table, messages: Sequence[VerifiedMessage], *, now: float
-) -> set[MessageKey]:
+) -> set[Key]:
     """Write rows for many different messages that are about to be done; those that were new.
 
     In the order of their keys, so that two transactions do not wait for each other.
@@ -159,6 +160,4 @@ async def claim_new(
         }
         for message in sorted(messages, key=lambda each: (each.seal.iss, each.seal.jti))
     ]
-    insert = insert_into(session, inbox).on_conflict_do_nothing()
-    written = await session.execute(insert.returning(inbox.c.iss, inbox.c.jti), rows)
-    return {(row.iss, row.jti) for row in written}
+    return await insert_new(session, inbox, rows, key=(inbox.c.iss, inbox.c.jti))

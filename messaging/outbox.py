@@ -23,7 +23,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     select,
     text,
     update,
@@ -32,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.claims import join_scope, split_scope
 from auth.message import Route
+from messaging.bulk import insert_rows
 from messaging.contract import Contract
 from messaging.inbox import subject_of
 from messaging.outgoing import OutgoingCommand, OutgoingEvent
@@ -121,7 +121,7 @@ async def add_outgoing(
         for each in work.outgoing
     ]
     if rows:
-        await works[0][0].session.execute(insert(outbox), rows)
+        await insert_rows(works[0][0].session, outbox, rows)
 
 
 def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Store: orders taken from the queue and stored, on SQLite and on PostgreSQL.
 
 Ours is the order service's own consumer with its outbox relay: verified, once, with its lines, its
-event and its place in the user's history. The peer stores one row in one transaction for each
-message. Both commit to disk.
+event and its place in the user's history, and somebody listens to the events. The peer stores one
+row in one transaction for each message. Both commit to disk.
 """
 
 from collections.abc import AsyncIterator
@@ -10,9 +10,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
 
+from benchmarks import filling
 from benchmarks.contender import Run
 from benchmarks.harness import Bench
 from benchmarks.letters import Letter
+from messaging.topology import EVENTS
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
 from services.local.logins import OPERATOR
 
@@ -28,7 +30,7 @@ async def run(bench: Bench) -> None:
         return bench.postgres.fresh_database() if kind == "postgres" else _sqlite(bench)
 
     async def ours(module: str, kind: str) -> Run:
-        async with database(kind) as url:
+        async with database(kind) as url, filling.listening(bench.operator, EVENTS.name):
             options = bench.ours(database=url)
             return await bench.consumer(module, ORDER_SERVICE, QUEUE, sealed, **options)
 

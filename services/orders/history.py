@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import Code, RefusalError
+from messaging.bulk import insert_new
 from messaging.errors import RepeatedError
 from messaging.upsert import insert_into
 from services.contracts.orders import OrderEvent, OrderRefused, PlaceOrder, RecordedEvent
@@ -63,24 +64,18 @@ class History:
             RefusalError: `id_reused`: likewise, but it was about another order.
         """
         await self._refuse_told([each for each in entries if isinstance(each.event, OrderRefused)])
-        statement = insert_into(self._session, EVENTS).on_conflict_do_nothing(
-            index_elements=[EVENTS.c.cause, EVENTS.c.type]
-        )
-        recorded = await self._session.execute(
-            statement.returning(EVENTS.c.cause, EVENTS.c.type),
-            [
-                {
-                    "subject": each.subject,
-                    "sequence": each.event.sequence,
-                    "order_id": each.event.order_id,
-                    "type": each.event.route.type,
-                    "body": each.event.to_body().decode(),
-                    "cause": each.cause,
-                }
-                for each in entries
-            ],
-        )
-        new = {(row.cause, row.type) for row in recorded}
+        rows = [
+            {
+                "subject": each.subject,
+                "sequence": each.event.sequence,
+                "order_id": each.event.order_id,
+                "type": each.event.route.type,
+                "body": each.event.to_body().decode(),
+                "cause": each.cause,
+            }
+            for each in entries
+        ]
+        new = await insert_new(self._session, EVENTS, rows, key=[EVENTS.c.cause, EVENTS.c.type])
         await self._refuse_told(
             [each for each in entries if (each.cause, each.event.route.type) not in new]
         )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import Code, RefusalError
+from messaging.bulk import insert_new, insert_rows
 from messaging.errors import RepeatedError
-from messaging.upsert import insert_into
 from services.contracts.orders import OrderLine
 from services.orders.order import Order
 from services.orders.tables import LINES, ORDERS
@@ -58,13 +58,9 @@ class OrderStore:
             RepeatedError: one was kept before, with the same content of the same subject.
             RefusalError: `id_reused`: the id of one is another order's.
         """
-        insert_orders = insert_into(self._session, ORDERS).on_conflict_do_nothing(
-            index_elements=[ORDERS.c.id]
-        )
-        added = await self._session.scalars(
-            insert_orders.returning(ORDERS.c.id), [_row(order) for order in orders]
-        )
-        new = set(added.all())
+        rows = [_row(order) for order in orders]
+        added = await insert_new(self._session, ORDERS, rows, key=[ORDERS.c.id])
+        new = {order_id for (order_id,) in added}
         for order in orders:
             if order.id not in new:
                 await self._refuse_kept(order)
@@ -74,8 +70,7 @@ class OrderStore:
             for order in orders
             for number, line in enumerate(order.lines)
         ]
-        if lines:
-            await self._session.execute(insert(LINES), lines)
+        await insert_rows(self._session, LINES, lines)
 
     async def _refuse_kept(self, order: Order) -> NoReturn:
         kept = await self.get(order.id)
