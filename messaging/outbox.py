@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     delete,
@@ -164,7 +165,8 @@ async def take_lanes(
     failed_before: of aggregates whose oldest message could not be published, and whose turn has
         come again; or else of all others.
     """
-    if session.get_bind().dialect.name == "postgresql":
+    shared = session.get_bind().dialect.name == "postgresql"
+    if shared:
         await session.execute(
             text(f"SET LOCAL idle_in_transaction_session_timeout = '{ABANDONED}s'")
         )
@@ -178,29 +180,39 @@ async def take_lanes(
     # Whoever holds the oldest message of an aggregate holds all of it. One that another relay
     # has just removed is gone for us too: what followed it is no head in what we see.
     aggregates = (
-        await session.scalars(
-            select(heads.c.aggregate)
-            .where(
-                due,
-                ~exists().where(older.c.aggregate == heads.c.aggregate, older.c.id < heads.c.id),
-            )
-            .order_by(heads.c.id)
-            .limit(LANES)
-            .with_for_update(of=heads, skip_locked=True)
+        select(heads.c.aggregate)
+        .where(
+            due,
+            ~exists().where(older.c.aggregate == heads.c.aggregate, older.c.id < heads.c.id),
         )
-    ).all()
-    if not aggregates:
-        return []
-    place = func.row_number().over(partition_by=outbox.c.aggregate, order_by=outbox.c.id)
-    placed = (
-        select(outbox, place.label("place")).where(outbox.c.aggregate.in_(aggregates)).subquery()
+        .order_by(heads.c.id)
+        .limit(LANES)
     )
-    rows = await session.execute(select(placed).where(placed.c.place <= LANE).order_by(placed.c.id))
-    lanes: dict[str, list[StoredMessage]] = {aggregate: [] for aggregate in aggregates}
+    if not shared:
+        return _lanes(await session.execute(_oldest(outbox, aggregates)))
+    locked = aggregates.with_for_update(of=heads, skip_locked=True)
+    held = (await session.scalars(locked)).all()
+    if not held:
+        return []
+    lanes = _lanes(await session.execute(_oldest(outbox, held)))
+    ours = await _lock(session, outbox, (message.id for lane in lanes for message in lane))
+    return [taken for lane in lanes if (taken := _first_ones(lane, ours))]
+
+
+def _oldest(outbox: Table, aggregates: Select[str] | Sequence[str]) -> Select[Any]:
+    """As many messages of each of these aggregates as one look takes."""
+    place = func.row_number().over(partition_by=outbox.c.aggregate, order_by=outbox.c.id)
+    of_these = select(outbox, place.label("place")).where(outbox.c.aggregate.in_(aggregates))
+    placed = of_these.subquery()
+    return select(placed).where(placed.c.place <= LANE).order_by(placed.c.id)
+
+
+def _lanes(rows: Iterable[Any]) -> list[Lane]:
+    """By aggregate, the one with the oldest message first."""
+    lanes: dict[str, list[StoredMessage]] = {}
     for row in rows:
-        lanes[row.aggregate].append(_stored(row))
-    ours = await _lock(session, outbox, (m.id for lane in lanes.values() for m in lane))
-    return [taken for lane in lanes.values() if (taken := _first_ones(lane, ours))]
+        lanes.setdefault(row.aggregate, []).append(_stored(row))
+    return list(lanes.values())
 
 
 async def _lock(session: AsyncSession, outbox: Table, ids: Iterable[int]) -> set[int]:
