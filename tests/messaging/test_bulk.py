@@ -1,11 +1,12 @@
 """Many rows at once, on each kind of database: all of them, once, and whatever they hold."""
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from messaging.bulk import insert_new, insert_rows
 from messaging.database import Database, open_database
@@ -85,6 +86,18 @@ async def test_nothing_new_is_no_error(database: Database) -> None:
         assert await insert_new(session, PARCELS, [], key=KEY) == set()
         await session.execute(insert(PARCELS), [parcel(1)])
         assert await insert_new(session, PARCELS, [parcel(1)], key=KEY) == set()
+
+
+async def test_text_that_is_too_long_is_never_cut(database: Database) -> None:
+    """PostgreSQL refuses it; SQLite bounds no text."""
+    long = parcel(1, sender="x" * 21)
+    bounded = database.url.get_backend_name() == "postgresql"
+
+    with pytest.raises(DBAPIError, match="too long") if bounded else nullcontext():
+        async with database.transaction() as session:
+            await insert_rows(session, PARCELS, [long])
+
+    assert await kept(database) == ([] if bounded else [{**long, "weight": 7}])
 
 
 async def test_a_row_that_is_there_fails_all_where_all_are_to_be_new(database: Database) -> None:
