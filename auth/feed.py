@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SILENCE: Final = 10.0
-"""Seconds without a new heartbeat after which nothing may be judged."""
+"""Seconds without a new heartbeat or snapshot after which nothing may be judged."""
 
 GAP: Final = 1.0
 """Seconds for which a missing revocation may still be on its way before it is fetched."""
@@ -84,7 +84,7 @@ class Feed:
         self._behind_since: float | None = None
         self._beat: tuple[int, int] = (0, 0)
         self._heard_at: float | None = None
-        self._clocks_apart = 0.0  # wall clock less monotonic clock, at the last heartbeat
+        self._clocks_apart = 0.0  # wall clock less monotonic clock, when last heard
         self._gap_since: float | None = None
         self._listeners: list[Callable[[Revocation], None]] = []
 
@@ -105,7 +105,7 @@ class Feed:
 
         Raises:
             TrustUnavailableError: no snapshot yet, silence, a revocation or the newest key set
-                missing for too long, our clock jumped since the last heartbeat, or the key set
+                missing for too long, our clock jumped since it was last heard, or the key set
                 statement expired.
         """
         self.key_set.require_current(now)
@@ -169,6 +169,10 @@ class Feed:
     def take_snapshot(self, unverified_snapshot: str, *, now: float, ticks: float) -> bool:
         """Take in one page; whether another one is wanted.
 
+        The last one counts as a heartbeat: it was signed after we had asked, and says no less.
+
+        now, ticks: when it was asked for, since it may have been held back from then on.
+
         Raises:
             RefusalError: not the issuer's, or not the page that was asked for.
         """
@@ -190,6 +194,10 @@ class Feed:
         self._note_version(page.version, ticks)
         if self._behind_since is None:
             self._outdated = False
+        # One that is older than the last heartbeat was kept by somebody, and proves nothing new.
+        newer = self._heard_at is None or ticks > self._heard_at
+        if not self._resync and newer and (page.iat, page.seq) >= self._beat:
+            self._heard(now, ticks)
         return self._resync
 
     def lose_track(self) -> None:
@@ -215,11 +223,15 @@ class Feed:
             raise UntrustedTokenError(Code.TOO_OLD, "a heartbeat that was heard before")
         self._feed = beat.feed
         self._beat = (beat.iat, beat.seq)
-        self._heard_at = ticks
-        self._clocks_apart = now - ticks
+        self._heard(now, ticks)
         self._latest = max(self._latest, beat.seq)
         self._close_gap(ticks)
         self._note_version(beat.version, ticks)
+
+    def _heard(self, now: float, ticks: float) -> None:
+        """All that the issuer told up to here is known, or known to be missing."""
+        self._heard_at = ticks
+        self._clocks_apart = now - ticks
 
     def _take_revocation(self, token: UnverifiedToken, *, now: float, ticks: float) -> None:
         revoked = self._verify(token, REVOCATION, RevocationClaims)

@@ -197,8 +197,9 @@ class LiveTrust:
             self._keep_if_newer(held, supply)
         after = self._feed.wanted(self._ticks()).revocations
         while after is not None:
+            now, ticks = self._clock(), self._ticks()
             page = await supply.snapshot(after)
-            more = self._feed.take_snapshot(page, now=self._clock(), ticks=self._ticks())
+            more = self._feed.take_snapshot(page, now=now, ticks=ticks)
             after = self._feed.applied if more else None
         self._fresh.set()
 

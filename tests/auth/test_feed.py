@@ -35,7 +35,12 @@ def session_revoked(seq: int, session: str = SESSION) -> str:
 
 
 def page(
-    *entries: Revocation, after: int = 0, upto: int, seq: int | None = None, version: int = 1
+    *entries: Revocation,
+    after: int = 0,
+    upto: int,
+    seq: int | None = None,
+    version: int = 1,
+    now: float = NOW,
 ) -> str:
     return herald.snapshot(
         list(entries),
@@ -44,7 +49,7 @@ def page(
         seq=upto if seq is None else seq,
         version=version,
         key=parties().issuer,
-        now=NOW,
+        now=now,
     )
 
 
@@ -103,7 +108,7 @@ def test_whoever_listens_is_told_of_each_revocation_once_it_is_in_force() -> Non
     assert told == [(SESSION, True), ("another-session-00001", True)]
 
 
-def test_nothing_is_judged_before_a_heartbeat_and_a_snapshot() -> None:
+def test_nothing_is_judged_before_a_snapshot() -> None:
     feed = silent_feed()
     assert feed.wanted(0).revocations == 0
     with pytest.raises(TrustUnavailableError):
@@ -115,6 +120,57 @@ def test_nothing_is_judged_before_a_heartbeat_and_a_snapshot() -> None:
 
     feed.take_snapshot(page(upto=0), now=NOW, ticks=0)
     feed.require_fresh(NOW, 0)
+
+
+def test_a_snapshot_is_as_good_as_a_heartbeat_from_when_it_was_asked_for() -> None:
+    """Decision 21. The answer may have been held back for as long as a question waits."""
+    feed = silent_feed()
+
+    feed.take_snapshot(page(upto=0, now=NOW + 3), now=NOW, ticks=0)
+
+    feed.require_fresh(NOW + 10, 10)
+    with pytest.raises(TrustUnavailableError, match="silent"):
+        feed.require_fresh(NOW + 10.1, 10.1)
+
+
+def test_a_page_that_another_one_follows_keeps_nothing_fresh() -> None:
+    feed = silent_feed()
+    first = Revocation(seq=1, until=UNTIL, sid=SESSION)
+
+    feed.take_snapshot(page(first, upto=1, seq=2), now=NOW, ticks=0)
+
+    with pytest.raises(TrustUnavailableError, match="not complete"):
+        feed.require_fresh(NOW, 0)
+
+
+def test_a_snapshot_that_is_older_than_what_was_heard_keeps_nothing_fresh() -> None:
+    """Whoever kept one, and could make it look like the answer, gains no second of silence."""
+    feed = fresh_feed()
+    feed.hear(heartbeat(now=NOW + 2), now=NOW + 2, ticks=2)
+
+    feed.lose_track()
+    feed.take_snapshot(page(upto=0), now=NOW + 12, ticks=12)
+
+    with pytest.raises(TrustUnavailableError, match="silent"):
+        feed.require_fresh(NOW + 12.1, 12.1)
+
+
+def test_a_snapshot_that_took_its_time_takes_back_nothing_that_was_heard_meanwhile() -> None:
+    feed = silent_feed()
+    feed.hear(heartbeat(), now=NOW, ticks=2)
+
+    feed.take_snapshot(page(upto=0), now=NOW, ticks=0)
+
+    feed.require_fresh(NOW + 10, 12)
+
+
+def test_a_snapshot_after_a_lost_connection_ends_the_silence_as_well() -> None:
+    feed = fresh_feed()
+
+    feed.lose_track()
+    feed.take_snapshot(page(upto=0, now=NOW + 20), now=NOW + 20, ticks=20)
+
+    feed.require_fresh(NOW + 20, 20)
 
 
 def test_silence_makes_it_stale_and_a_heartbeat_fresh_again() -> None:
