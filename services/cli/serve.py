@@ -1,6 +1,7 @@
 """`carnet users|gateway|orders`: one service, in the foreground, set up by the environment."""
 
-import importlib
+import os
+import sys
 from typing import NoReturn
 
 
@@ -20,7 +21,6 @@ def orders() -> NoReturn:
 
 
 def _run(service: str) -> NoReturn:
-    # Imported when asked for: a service does not load the other two.
-    main = importlib.import_module(f"services.{service}.__main__").main
-    main()
-    raise AssertionError("a service's main() exits by itself")
+    # In the place of this process, and without what only commands load: 7 MiB for as long as it
+    # runs. -P: what lies in the working directory is not imported.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "services", service])  # noqa: S606 - no shell is wanted

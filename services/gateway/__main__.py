@@ -1,4 +1,4 @@
-"""`python -m services.gateway`: the HTTP gateway, set up by the environment (`CARNET_…`)."""
+"""`python -m services gateway`: the HTTP gateway, set up by the environment (`CARNET_…`)."""
 
 from typing import NoReturn
 

@@ -84,7 +84,7 @@ class Service:
         """Start its process; whether it gets ready is another question."""
         return await Child.start(
             self.name,
-            [sys.executable, "-m", f"services.{self.name}"],
+            [sys.executable, "-m", "services", self.name],
             env=environment,
             cwd=Path.cwd(),
             log=self.log,

@@ -1,4 +1,4 @@
-"""Wires the user service and runs it: `python -m services.users`, `carnet users`."""
+"""Wires the user service and runs it: `python -m services users`, `carnet users`."""
 
 import asyncio
 import time

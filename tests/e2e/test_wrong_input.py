@@ -43,7 +43,8 @@ def good(tmp_path: Path, amqp_url: str) -> dict[str, str]:
     }
 
 
-AS_IT_IS: Final = ("-m", "services.orders")
+AS_IT_IS: Final = ("-m", "services", "orders")
+BY_COMMAND: Final = ("-c", "from services.cli.main import main; main()", "orders")
 
 
 async def run(environment: dict[str, str], program: tuple[str, ...] = AS_IT_IS) -> tuple[int, str]:
@@ -184,6 +185,16 @@ async def test_what_is_wrong_is_said_in_one_line(good: dict[str, str], case: str
 
     with change(good) or nullcontext():
         code, output = await run(good)
+
+    assert code == 1
+    assert hint in the_one_line_of(output)
+
+
+async def test_the_command_says_so_in_one_line_as_well(good: dict[str, str]) -> None:
+    change, hint = WRONG["a setting missing"]
+    change(good)
+
+    code, output = await run(good, BY_COMMAND)
 
     assert code == 1
     assert hint in the_one_line_of(output)
