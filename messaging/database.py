@@ -125,7 +125,12 @@ async def writing(connection: AsyncConnection) -> AsyncConnection:
 def _create_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            url, pool_timeout=WAIT, hide_parameters=True, insertmanyvalues_page_size=PAGE
+            url,
+            pool_timeout=WAIT,
+            # The one writer comes back to the connection that has its pages and statements.
+            pool_use_lifo=True,
+            hide_parameters=True,
+            insertmanyvalues_page_size=PAGE,
         )
         event.listen(engine.sync_engine, "do_connect", _open_sqlite)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
