@@ -21,23 +21,26 @@ COLUMNS: Final = ("rest", "load", "peak", "private")
 
 
 async def run(bench: Bench) -> None:
-    letters = await bench.letters(bench.settings.messages, sessions=SESSIONS)
-    plain = [letter.unsealed() for letter in letters]
+    count, rounds = bench.settings.messages, bench.settings.rounds
+    # New ones for each round: the order service would not handle those of another one again.
+    letters = await bench.letters(count * rounds, sessions=SESSIONS)
+    plain = [letter.unsealed() for letter in letters[:count]]
     held: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
     async with LocalStack(bench.state, broker=bench.broker) as stack:
         await stack.stop_service("orders")
         for name, start in standing.starters(bench, stack).items():
-            for _ in range(bench.settings.rounds):
+            for number in range(rounds):
                 async with start() as consumer:
                     rest = memory(consumer.pid, "VmRSS")
-                    batch = letters if name == "carnet" else plain
+                    new = letters[number * count : (number + 1) * count]
+                    batch = new if name == "carnet" else plain
                     await filling.send(bench.operator, consumer.queue, batch)
                     await filling.wait_until_empty(bench.operator, consumer.queue)
                     fields = ("VmRSS", "VmHWM", "RssAnon")
                     held[name].append((rest, *(memory(consumer.pid, each) for each in fields)))
     table = Table("MiB", *COLUMNS, title="memory", title_justify="left")
-    for name, rounds in held.items():
-        figures = [median(each) / MIB for each in zip(*rounds, strict=True)]
+    for name, found in held.items():
+        figures = [median(each) / MIB for each in zip(*found, strict=True)]
         table.add_row(name, *(f"{figure:.0f}" for figure in figures))
         owner = "" if name == "carnet" else f"{name}_"
         bench.record(
