@@ -220,3 +220,21 @@ def test_a_file_that_stays_open_to_others_is_refused() -> None:
                 close_to_others(path)
         finally:
             os.seteuid(0)
+
+
+async def test_on_sqlite_the_writer_comes_back_to_its_connection(tmp_path: Path) -> None:
+    """What it has prepared and read stays with one connection, however many have been opened."""
+    database = open_database(f"sqlite+aiosqlite:///{tmp_path / 'orders.db'}")
+    try:
+        async with database.session() as one, database.session() as other:
+            for session in (one, other):
+                await session.execute(text("SELECT 1"))
+        async with database.transaction() as session:
+            await session.execute(
+                text("CREATE TEMP TABLE mine (n INTEGER)")
+            )  # the connection's own
+        for _ in range(3):
+            async with database.transaction() as session:
+                await session.execute(text("INSERT INTO mine VALUES (1)"))
+    finally:
+        await database.close()
