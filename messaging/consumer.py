@@ -41,7 +41,7 @@ from messaging.handling import CommandHandler
 from messaging.pruning import Pruner, retention
 from messaging.registry import Registry
 from messaging.serving import serve_with
-from messaging.subscription import Subscription, shared_queue
+from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
 from messaging.unit_of_work import UnitOfWork
 
@@ -58,19 +58,19 @@ log = structlog.get_logger(__name__)
 
 
 class CommandConsumer:
-    """Handlers of commands on one work queue."""
+    """Handlers of commands on one work queue, in however many shards."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
         self._handlers: Registry[CommandHandler] = Registry()
-        self._subscription: Subscription | None = None
+        self._subscriptions: Subscriptions | None = None
         self.counts: Counter[str] = Counter()
         """Outcomes so far: `done`, `retried`, `dead:<code>`."""
 
     @property
     def ready(self) -> bool:
-        """Whether the consumer is registered on a channel that lives."""
-        return self._subscription is not None and self._subscription.ready
+        """Whether all its queues are consumed from, on channels that live."""
+        return self._subscriptions is not None and self._subscriptions.ready
 
     @property
     def retention(self) -> timedelta:
@@ -130,8 +130,8 @@ class CommandConsumer:
         if not self._handlers:
             raise ValueError(f"no handler is registered for {self._queue.name}")
         dispatcher = Dispatcher(self._queue, self._handlers, parts, self.counts, shutdown)
-        self._subscription = Subscription(
-            parts.broker, shared_queue(self._queue.name), prefetch=parts.prefetch
+        self._subscriptions = Subscriptions(
+            parts.broker, parts.queues or self._queue.consumed, prefetch=parts.prefetch
         )
         pruner = Pruner(
             parts.database,
@@ -143,8 +143,8 @@ class CommandConsumer:
         async with asyncio.TaskGroup() as group:
             group.create_task(pruner.run(shutdown), name="pruner")
             await serve_with(
-                self._subscription,
-                [dispatcher.run(self._subscription)],
+                self._subscriptions,
+                [dispatcher.run(self._subscriptions)],
                 drain=parts.drain,
                 shutdown=shutdown,
             )

@@ -31,8 +31,9 @@ class ConsumerParts:
     unit_of_work: the class that handlers receive.
     on_refused: writes what the service has to say about a refused, genuine command.
     committed: called after each commit; wakes the outbox relay.
-    prefetch: deliveries that the broker hands over ahead.   concurrency: handlers at once,
-        beside the transaction that many share.
+    queues: to consume from, where it is not all shards of the work queue.
+    prefetch: deliveries that the broker hands over ahead, of all queues together.
+    concurrency: handlers at once, beside the transaction that many share.
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
     pruning: seconds between two rounds of pruning, on average.
@@ -48,6 +49,7 @@ class ConsumerParts:
     committed: Callable[[], None]
     clock: Callable[[], float]
     service: str
+    queues: tuple[str, ...] = ()
     prefetch: int = PREFETCH
     concurrency: int = CONCURRENCY
     drain: float = DRAIN

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from messaging.findings import Finding, fail, ok, warn
-from messaging.topology import REMEDY, Topology
+from messaging.topology import MATCH, REMEDY, Binding, Topology
 
 CHECK: Final = "bindings"
 
@@ -41,6 +41,11 @@ def _exchanges(definitions: Definitions, topology: Topology) -> Iterator[str]:
                 f"exchange {exchange.name} is declared otherwise: it must be a durable "
                 f"{exchange.kind} exchange; {REMEDY['exchange']}"
             )
+        elif there["arguments"] != exchange.arguments:
+            yield (
+                f"exchange {exchange.name} is declared otherwise: its arguments must be "
+                f"{exchange.arguments}; {REMEDY['exchange']}"
+            )
 
 
 def _queues(definitions: Definitions, topology: Topology) -> Iterator[str]:
@@ -61,18 +66,33 @@ def _queues(definitions: Definitions, topology: Topology) -> Iterator[str]:
 
 
 def _bindings(definitions: Definitions, topology: Topology) -> Iterator[str]:
-    found = {
-        (each["destination"], each["source"], each["routing_key"])
+    found = [
+        Binding(
+            each["destination"],
+            each["source"],
+            each["routing_key"],
+            each["destination_type"],
+            {name: value for name, value in each["arguments"].items() if name != MATCH},
+        )
         for each in definitions["bindings"]
-        if each["destination_type"] == "queue"
-    }
+    ]
     for binding in topology.bindings:
-        if (binding.queue, binding.exchange, binding.routing_key) not in found:
+        if binding not in found:
             yield (
-                f"queue {binding.queue} is not bound to {binding.exchange} under "
-                f"{binding.routing_key}, so what is sent there is lost or refused; start its "
+                f"{_bound(binding, 'is not')}, so what is sent there is lost or refused; start its "
                 "service with a login that may bind, or import the definitions"
             )
+    for binding in topology.gone:
+        if binding in found:
+            yield (
+                f"{_bound(binding, 'is still')}, as with another number of shards: what is sent "
+                "there arrives twice or in an old queue; run: carnet shards"
+            )
+
+
+def _bound(binding: Binding, state: str) -> str:
+    under = binding.routing_key or ", ".join(f"{k}={v}" for k, v in binding.headers.items())
+    return f"{binding.kind} {binding.destination} {state} bound to {binding.exchange} under {under}"
 
 
 def _policies(definitions: Definitions) -> Iterator[str]:

@@ -19,8 +19,16 @@ While trust or the database is away, all keep their places. The transactions are
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +40,7 @@ import structlog
 from auth.errors import RefusalError, TrustUnavailableError
 from auth.verifier import Opened
 from messaging.consumer_parts import ConsumerParts
-from messaging.delivery import Delivery
+from messaging.delivery import Delivery, Registration
 from messaging.errors import (
     DatabaseUnavailableError,
     NotYetError,
@@ -47,7 +55,7 @@ from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
 from messaging.serving import give_back
 from messaging.settlement import Settlement
-from messaging.subscription import Subscription
+from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
 
 TOGETHER: Final = 100
@@ -92,7 +100,7 @@ class _Shared:
 
 
 class Dispatcher:
-    """Decides on the deliveries of one subscription, and has them settled."""
+    """Decides on the deliveries of one consumer, from all its queues, and has them settled."""
 
     def __init__(
         self,
@@ -118,11 +126,11 @@ class Dispatcher:
         self._running: set[asyncio.Task[None]] = set()
         self._jobs: asyncio.TaskGroup
 
-    async def run(self, subscription: Subscription) -> None:
-        """Handle what comes until the subscription ends, and what runs then."""
+    async def run(self, subscriptions: Subscriptions) -> None:
+        """Handle what comes until the subscriptions end, and what runs then."""
         opened: asyncio.Queue[Opening | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as self._jobs:
-            self._jobs.create_task(self._open_ahead(subscription, opened), name="opening")
+            self._jobs.create_task(self._open_ahead(subscriptions, opened), name="opening")
             while (opening := await opened.get()) is not None:
                 await self._take(opening)
             self._begin_shared()
@@ -213,15 +221,15 @@ class Dispatcher:
             await give_back(deliveries, error, self._shutdown)
 
     def _patience(self, deliveries: Sequence[Delivery]) -> Patience:
-        return Patience(self._shutdown, deliveries[-1].registration.lost)
+        return Patience(self._shutdown, {each.registration.lost for each in deliveries})
 
     # What they are
 
     async def _open_ahead(
-        self, subscription: Subscription, opened: asyncio.Queue[Opening | None]
+        self, subscriptions: Subscriptions, opened: asyncio.Queue[Opening | None]
     ) -> None:
         """Check what comes next up to its signatures, while what came before is handled."""
-        while deliveries := await subscription.next_few(TOGETHER):
+        while deliveries := await subscriptions.next_few(TOGETHER):
             for few in _companies(deliveries):
                 async with self._edge(few):
                     opening = partial(self._open_all, few)
@@ -308,7 +316,7 @@ class Dispatcher:
                 rest = _without(rest, error.places)
             else:
                 self._counts["done"] += len(rest)
-                await rest[-1][1].registration.ack([delivery for _, delivery in rest])
+                await _acknowledge([delivery for _, delivery in rest])
                 return {accepted.id for accepted, _ in rest}
         return set()
 
@@ -421,6 +429,15 @@ def _may_share(accepted: Accepted, delivery: Delivery) -> bool:
         and not delivery.redelivered
         and not delivery.returned
     )
+
+
+async def _acknowledge(deliveries: Iterable[Delivery]) -> None:
+    """As many as possible at once, of each queue."""
+    by_queue: defaultdict[Registration, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        by_queue[delivery.registration].append(delivery)
+    for registration, few in by_queue.items():
+        await registration.ack(few)
 
 
 def _label(outcome: Outcome) -> str:

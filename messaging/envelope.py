@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from auth.message import AUTHORIZATION, BEARER, CARNET_SEAL, Route
+from messaging.sharding import SHARD
 
 JSON: Final = "application/json"
 JOSE: Final = "application/jose"
@@ -58,9 +59,16 @@ class Envelope:
         seal: str,
         carnet: str | None,
         trace: Mapping[str, str] | None = None,
+        shard: int | None = None,
     ) -> Self:
-        """A command or an event: `body` exactly as it was sealed, under its seal and carnet."""
-        return cls(route=route, body=body, headers=sealed_headers(seal, carnet, trace))
+        """A command or an event: `body` exactly as it was sealed, under its seal and carnet.
+
+        shard: of the work queue that it goes to, where that has several.
+        """
+        headers = sealed_headers(seal, carnet, trace)
+        if shard is not None:
+            headers[SHARD] = str(shard)
+        return cls(route=route, body=body, headers=headers)
 
 
 def sealed_headers(

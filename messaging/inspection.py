@@ -18,7 +18,8 @@ from messaging.broker import Broker
 from messaging.findings import Finding, fail, ok, skip
 from messaging.inequivalence import difference
 from messaging.link import broker_faults
-from messaging.topology import REMEDY, Exchange, Queue, Topology
+from messaging.sharding import MAX_SHARDS
+from messaging.topology import REMEDY, Exchange, Queue, Topology, WorkQueue
 
 CHECK: Final = "topology"
 
@@ -79,6 +80,23 @@ async def count_queues(
     return counts
 
 
+async def left_shards(broker: Broker, work: WorkQueue, *, deadline: float) -> dict[str, QueueCount]:
+    """The queues of shards that `work` no longer has, as far as they are there.
+
+    They are those that follow its last one, up to the first that is not there.
+
+    Raises:
+        BrokerUnavailableError: the connection broke, or `deadline` (seconds) passed.
+    """
+    left: dict[str, QueueCount] = {}
+    for number in range(work.shards if work.sharded else 0, MAX_SHARDS):
+        found = await count_queues(broker, [work.shard(number)], deadline=deadline)
+        if not found:
+            break
+        left |= found
+    return left
+
+
 async def _look(broker: Broker, item: Exchange | Queue, deadline: float) -> Finding | Seen:
     kind = type(item).__name__.lower()
     found = await _try(broker, _lookup(item), deadline)
@@ -107,7 +125,9 @@ def _lookup(item: Exchange | Queue) -> Act:
 
 def _declaration(item: Exchange | Queue) -> Act:
     if isinstance(item, Exchange):
-        return lambda channel: channel.declare_exchange(item.name, item.kind, durable=True)
+        return lambda channel: channel.declare_exchange(
+            item.name, item.kind, durable=True, arguments=dict(item.arguments)
+        )
     arguments: dict[str, Any] = dict(item.arguments)
     return lambda channel: channel.declare_queue(item.name, durable=True, arguments=arguments)
 

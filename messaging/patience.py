@@ -1,7 +1,7 @@
 """How long a delivery is held on to when trust or the database is away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
 
 import structlog
@@ -22,12 +22,23 @@ class GivenUpError(Exception):
 
 
 class Patience:
-    """Until one of `ends`: the shutdown, the loss of the delivery's channel."""
+    """Until the shutdown, or until the channels of all the deliveries are lost."""
 
-    def __init__(self, *ends: asyncio.Event, longest: float = LONGEST) -> None:
+    def __init__(
+        self,
+        shutdown: asyncio.Event,
+        losses: Collection[asyncio.Event],
+        *,
+        longest: float = LONGEST,
+    ) -> None:
         """`longest`: seconds between two tries at most."""
-        self._ends = ends
+        self._shutdown = shutdown
+        self._losses = losses
         self._longest = longest
+
+    @property
+    def _ended(self) -> bool:
+        return self._shutdown.is_set() or all(lost.is_set() for lost in self._losses)
 
     async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
         """The result of `step`, tried again for as long as it is our fault that there is none.
@@ -37,10 +48,11 @@ class Patience:
         """
         backoff = Backoff(limit=self._longest)
         while True:
-            if any(end.is_set() for end in self._ends):
+            if self._ended:
                 raise GivenUpError
             try:
                 return await step()
             except (TrustUnavailableError, DatabaseUnavailableError) as fault:
                 log.warning("consumer_waits", code=fault.code, detail=fault.detail)
-            await backoff.pause(*self._ends)
+            held = (lost for lost in self._losses if not lost.is_set())
+            await backoff.pause(self._shutdown, *held)

@@ -9,6 +9,7 @@ import structlog
 from messaging.delivery import Delivery
 from messaging.pause import first_of
 from messaging.subscription import Subscription
+from messaging.subscriptions import Subscriptions
 
 PAUSE: Final = 1.0
 """Seconds before a delivery is given back that we could not cope with."""
@@ -36,7 +37,7 @@ async def serve(
 
 
 async def serve_with(
-    subscription: Subscription,
+    subscription: Subscription | Subscriptions,
     workers: Iterable[Coroutine[Any, Any, None]],
     *,
     drain: float,

@@ -64,7 +64,7 @@ class Settlement:
             REASON: outcome.code,
             DETAIL: outcome.detail[:MAX_DETAIL],
             FAILED_AT: failed_at.isoformat().replace("+00:00", "Z"),
-            QUEUE: self._queue.name,
+            QUEUE: delivery.registration.queue,
             SERVICE: self._service,
         }
         return copy_of(delivery, DEAD, self._queue.dead, notes)

@@ -11,6 +11,7 @@ import structlog
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import FieldTable
 
+from messaging.arrivals import Arrivals
 from messaging.broker import Broker
 from messaging.delivery import Delivery, Registration
 from messaging.errors import BrokerUnavailableError
@@ -115,7 +116,9 @@ class Subscription:
         prefetch: int,
         on_registered: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`arrivals`: where those of other queues arrive too, which end when all of them do."""
         self._link = broker.consuming
         self._deleting = broker.publishing
         self._left: set[str] = set()
@@ -124,10 +127,10 @@ class Subscription:
         self._prefetch = prefetch
         self._on_registered = on_registered
         self._on_lost = on_lost
-        self._deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._arrivals = Arrivals() if arrivals is None else arrivals
+        self._alone = arrivals is None
         self._registration: Registration | None = None
         self._registered = asyncio.Event()
-        self._ended = False
 
     @property
     def ready(self) -> bool:
@@ -160,8 +163,8 @@ class Subscription:
         """
         async with asyncio.TaskGroup() as deletions:
             await self._keep_registered(shutdown, deletions)
-        self._ended = True
-        self._deliveries.put_nowait(None)
+        if self._alone:
+            self._arrivals.end()
         if self.registration is not None:
             with suppress(BrokerUnavailableError):
                 await _in_time(self.registration.cancel())
@@ -215,16 +218,7 @@ class Subscription:
 
         As many as are there, and at least one: it waits for that one only.
         """
-        few: list[Delivery] = []
-        while not self._ended and not few:
-            arrived = [await self._deliveries.get()]
-            while len(arrived) < limit and not self._deliveries.empty():
-                arrived.append(self._deliveries.get_nowait())
-            few = [delivery for delivery in arrived if delivery is not None and delivery.live]
-        if not self._ended:
-            return few
-        self._deliveries.put_nowait(None)  # for the next one who waits
-        return []
+        return await self._arrivals.next_few(limit)
 
     async def close(self) -> None:
         """Give back what is not settled, in the order in which it came, and close the channel."""
@@ -256,7 +250,7 @@ class Subscription:
         queue = await self._source.queue(channel)
         underlay = await channel.get_underlay_channel()
         registration = Registration(channel, underlay, taps, queue)
-        await registration.consume(self._deliveries.put_nowait)
+        await registration.consume(self._arrivals.put)
         return registration
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from auth.feed import MAX_SILENCE
 from messaging.nodes import parse_urls
+from messaging.sharding import MAX_SHARDS
 from messaging.trust import BEAT
 from services.errors import SettingsError
 
@@ -108,6 +109,9 @@ class ServiceSettings(Settings):
     database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
     trust_max_silence: float = Field(
         default=MAX_SILENCE, gt=0, description="Seconds of silence after which nothing is judged"
+    )
+    orders_shards: int = Field(
+        default=1, ge=1, le=MAX_SHARDS, description="Queues that the order commands are spread over"
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on for HTTP")
     port: int = Field(ge=1, le=65535, description="Port to listen on for HTTP")

@@ -69,10 +69,10 @@ class RunningBroker:
                 (await api.delete(f"/vhosts/{quote(vhost)}")).raise_for_status()
 
     @asynccontextmanager
-    async def stack_vhost(self) -> AsyncIterator["VhostBroker"]:
+    async def stack_vhost(self, *, shards: int = 1) -> AsyncIterator["VhostBroker"]:
         """A new virtual host with the topology, and each service's login with its rights."""
         async with self.fresh_vhost() as vhost, self.management() as api:
-            definitions = stack_definitions(self.logins, vhost)
+            definitions = stack_definitions(self.logins, vhost, shards=shards)
             (await api.post("/definitions", json=definitions)).raise_for_status()
             yield VhostBroker(self, vhost)
 

@@ -95,7 +95,7 @@ class RpcServer:
         )
 
         async def handle(delivery: Delivery) -> None:
-            patience = Patience(shutdown, delivery.registration.lost, longest=LOOK)
+            patience = Patience(shutdown, [delivery.registration.lost], longest=LOOK)
             with suppress(GivenUpError):  # the broker keeps the request
                 await answering.answer(delivery, patience)
 

@@ -55,6 +55,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "The issuer's audit log: who did what, on whom, when.",
     ),
     "token": ("services.cli.token:app", "Read and explain tokens."),
+    "shards": (
+        "services.cli.shards:shards",
+        "Spread the order commands over so many queues, from now on.",
+    ),
     "dead-letters": (
         "services.cli.dead_letters:app",
         "What was refused, and why: look at it, release it, discard it, take it out.",

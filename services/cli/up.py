@@ -9,6 +9,7 @@ import typer
 from pydantic import Field, SecretStr
 from rich.console import Console
 
+from messaging.sharding import MAX_SHARDS
 from services.local.ports import LOOPBACK
 from services.local.stack import LocalStack
 from services.settings import BrokerLogin, Settings, read_settings
@@ -23,6 +24,7 @@ class StackSettings(Settings):
     host: str = LOOPBACK
     port: int = Field(default=8000, ge=1, le=65535)
     broker_login: BrokerLogin = "password"
+    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
 
 
 def up(
@@ -43,6 +45,7 @@ def up(
         host=settings.host,
         port=port or settings.port,
         broker_login=settings.broker_login,
+        shards=settings.orders_shards,
         passphrase=settings.key_passphrase.get_secret_value() if settings.key_passphrase else None,
         say=lambda line: console.print(f"[dim]{line}[/dim]"),
     )

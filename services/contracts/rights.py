@@ -61,9 +61,12 @@ class Rights:
 
     For a topic exchange the pattern says with which routing keys; for the others it is empty,
     since the broker compares no keys there.
+
+    consumes_shards: how the names of queues begin that are consumed too.
     """
 
     consumes: tuple[str, ...] = ()
+    consumes_shards: tuple[str, ...] = ()
     publishes: Mapping[Exchange, Pattern] = field(default_factory=dict)
     subscribes: Mapping[Exchange, Pattern] = field(default_factory=dict)
 
@@ -108,6 +111,9 @@ RIGHTS: Final[Mapping[str, Rights]] = {
     ),
     ORDER_SERVICE: Rights(
         consumes=(ORDERS_COMMANDS.name, ORDERS_RPC),
+        # However many there are, so that their number can change and the rights need not; and
+        # neither retries nor dead letters.
+        consumes_shards=tuple(ORDERS_COMMANDS.shard(digit) for digit in range(10)),
         publishes={
             EVENTS: ORDER_EVENTS,
             REPLY: _replies_to([GATEWAY]),

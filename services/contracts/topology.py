@@ -39,7 +39,8 @@ USERS_RPC: Final = "users.rpc"
 ORDERS_RPC: Final = "orders.rpc"
 
 ORDERS_COMMANDS: Final = WorkQueue("orders.commands")
-"""The order consumer's work, with its retry queues and its dead letters."""
+"""The order consumer's work where it has one shard. However many it has, its name, its retry queues
+and its dead letters are these."""
 
 USERS_TOPOLOGY: Final = Topology(
     exchanges=(RPC, REPLY, TRUST, CLOCK),
@@ -49,16 +50,33 @@ USERS_TOPOLOGY: Final = Topology(
 
 GATEWAY_TOPOLOGY: Final = Topology(exchanges=(COMMANDS, EVENTS, RPC, REPLY, TRUST, CLOCK))
 
-ORDERS_TOPOLOGY: Final = Topology(
-    exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD, TRUST, CLOCK),
-    queues=(*ORDERS_COMMANDS.queues(), rpc_queue(ORDERS_RPC)),
-    bindings=(
-        Binding(ORDERS_COMMANDS.name, COMMANDS.name, PLACE_ORDER.routing_key),
-        Binding(ORDERS_COMMANDS.name, COMMANDS.name, CANCEL_ORDER.routing_key),
-        *ORDERS_COMMANDS.bindings(),
-        Binding(ORDERS_RPC, RPC.name, ORDERS_RPC),
-    ),
-)
 
-TOPOLOGY: Final = USERS_TOPOLOGY + GATEWAY_TOPOLOGY + ORDERS_TOPOLOGY
-"""The whole system."""
+def orders_commands(shards: int = 1) -> WorkQueue:
+    """The order consumer's work, with its retry queues and its dead letters."""
+    return WorkQueue(ORDERS_COMMANDS.name, shards)
+
+
+def orders_topology(shards: int = 1) -> Topology:
+    """What the order service works with, where its work has so many shards."""
+    work = orders_commands(shards)
+    keys = (PLACE_ORDER.routing_key, CANCEL_ORDER.routing_key)
+    return Topology(
+        exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD, TRUST, CLOCK, *work.exchanges()),
+        queues=(*work.queues(), rpc_queue(ORDERS_RPC)),
+        bindings=(
+            *work.serving(COMMANDS, *keys),
+            *work.bindings(),
+            Binding(ORDERS_RPC, RPC.name, ORDERS_RPC),
+        ),
+        gone=work.gone(COMMANDS, *keys),
+    )
+
+
+def whole_topology(shards: int = 1) -> Topology:
+    """The whole system's."""
+    return USERS_TOPOLOGY + GATEWAY_TOPOLOGY + orders_topology(shards)
+
+
+ORDERS_TOPOLOGY: Final = orders_topology()
+TOPOLOGY: Final = whole_topology()
+"""Of a system whose queues have one shard each, as it is by default."""

@@ -9,9 +9,8 @@ from yarl import URL
 from messaging.broker import Broker
 from messaging.definitions import examine_definitions
 from messaging.findings import Finding, fail, ok, skip, warn
-from messaging.inspection import QueueCount, count_queues, examine_topology
+from messaging.inspection import QueueCount, count_queues, examine_topology, left_shards
 from messaging.topology import Topology, WorkQueue
-from services.contracts.topology import ORDERS_COMMANDS
 from services.doctor.report import Report
 
 WITHIN: Final = 5.0
@@ -20,18 +19,18 @@ WITHIN: Final = 5.0
 LOOK_WITHIN: Final = 30.0
 """Seconds for a look at everything on the broker."""
 
-WORK: Final = (ORDERS_COMMANDS,)
-
 
 async def examine_broker(
     report: Report,
     broker: Broker,
     topology: Topology,
     *,
+    work: WorkQueue,
     management: str | None,
 ) -> None:
     """Compare what is on the connected broker with `topology`, and tell what waits in its queues.
 
+    work: the order consumer's.
     management: URL of the management API, http://operator:password@host:15672, where there is one.
     """
     with report.part("topology"):
@@ -45,16 +44,25 @@ async def examine_broker(
     with report.part("queues"):
         names = [queue.name for queue in topology.queues]
         counts = await count_queues(broker, names, deadline=LOOK_WITHIN)
-        report.add(*judge_counts(counts))
+        report.add(*judge_counts(counts, work))
+        if work.name in counts:
+            left = await left_shards(broker, work, deadline=LOOK_WITHIN)
+            report.add(*(_judge_left(name, count) for name, count in left.items()))
 
 
-def judge_counts(counts: Mapping[str, QueueCount]) -> list[Finding]:
+def judge_counts(counts: Mapping[str, QueueCount], work: WorkQueue) -> list[Finding]:
     """What waits where, and where nobody works."""
-    aside = {name for work in WORK for name in (work.dead, *(r.name for r in work.retries))}
+    aside = {work.dead, *(retry.name for retry in work.retries)}
     findings = [_judge_worked(name, count) for name, count in counts.items() if name not in aside]
-    for work in WORK:
-        findings += _judge_aside(work, counts)
-    return findings
+    return findings + _judge_aside(work, counts)
+
+
+def _judge_left(name: str, count: QueueCount) -> Finding:
+    """A shard that is none any more."""
+    said = f"{name} is no shard any more: {count.messages} wait, {count.consumers} consume"
+    if count.messages:
+        return warn("queues", f"{said}; let it run empty, then delete it")
+    return warn("queues", f"{said}; delete it, the highest number first")
 
 
 def _judge_worked(name: str, count: QueueCount) -> Finding:

@@ -10,7 +10,7 @@ from auth.feed import Feed
 from messaging.broker import Broker
 from messaging.findings import fail, warn
 from messaging.topology import Topology
-from services.contracts.topology import TOPOLOGY
+from services.contracts.topology import orders_commands, whole_topology
 from services.doctor.broker import examine_broker
 from services.doctor.feed import examine_feed
 from services.doctor.kinds import KINDS, Kind
@@ -44,7 +44,7 @@ async def examine_one(
     own = _logged_in(kind, settings, clock)
     whole = _examine_whole(
         own if operator is None else _opened(operator),
-        kind.topology if operator is None else TOPOLOGY,
+        kind.topology if operator is None else whole_topology,
         kind=kind,
         settings=settings,
         management=management,
@@ -76,10 +76,10 @@ async def examine_stack(
     if operator is None:
         stopped = warn("broker", "the stack does not run, so no broker was asked; run: carnet up")
         return [*await asyncio.gather(*examinations), Report("broker", [stopped])]
-    kind, settings = services[0]
+    kind, settings = next(each for each in services if each[0].name == "orders")
     whole = _examine_whole(
         _opened(operator[f"{PREFIX}AMQP_URL"]),
-        TOPOLOGY,
+        whole_topology,
         kind=kind,
         settings=settings,
         management=management,
@@ -126,7 +126,7 @@ async def _logged_in(kind: Kind, settings: ServiceSettings, clock: Clock) -> Asy
 
 async def _examine_whole(
     opening: AbstractAsyncContextManager[Broker],
-    topology: Topology,
+    topology: Callable[[int], Topology],
     *,
     kind: Kind,
     settings: ServiceSettings,
@@ -136,7 +136,14 @@ async def _examine_whole(
     report = Report("broker")
     with report.part("broker"):
         async with opening as broker:
-            await examine_broker(report, broker, topology, management=management)
+            shards = settings.orders_shards
+            await examine_broker(
+                report,
+                broker,
+                topology(shards),
+                work=orders_commands(shards),
+                management=management,
+            )
             with report.part("feed"):
                 key_set = newest_key_set(settings, now=clock())
                 feed = Feed(load_trust_root(settings), key_set)

@@ -1,5 +1,6 @@
 """The services that can be examined: what each is set up by, and what it works with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,9 +11,9 @@ from services.contracts.topology import (
     GATEWAY,
     GATEWAY_TOPOLOGY,
     ORDER_SERVICE,
-    ORDERS_TOPOLOGY,
     USER_SERVICE,
     USERS_TOPOLOGY,
+    orders_topology,
 )
 from services.gateway.settings import GatewaySettings
 from services.orders.settings import OrderSettings
@@ -22,12 +23,16 @@ from services.users.settings import UserSettings
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`name`: of the process, the command and the package."""
+    """One of them.
+
+    name: of the process, the command and the package.
+    topology: what it works with, by the number of shards of the order consumer's work.
+    """
 
     name: str
     client_id: str
     settings: type[ServiceSettings]
-    topology: Topology
+    topology: Callable[[int], Topology]
 
     @property
     def migrations(self) -> Path:
@@ -37,8 +42,8 @@ class Kind:
 KINDS: Final = {
     kind.name: kind
     for kind in (
-        Kind("users", USER_SERVICE, UserSettings, USERS_TOPOLOGY),
-        Kind("orders", ORDER_SERVICE, OrderSettings, ORDERS_TOPOLOGY),
-        Kind("gateway", GATEWAY, GatewaySettings, GATEWAY_TOPOLOGY),
+        Kind("users", USER_SERVICE, UserSettings, lambda _: USERS_TOPOLOGY),
+        Kind("orders", ORDER_SERVICE, OrderSettings, orders_topology),
+        Kind("gateway", GATEWAY, GatewaySettings, lambda _: GATEWAY_TOPOLOGY),
     )
 }

@@ -14,6 +14,7 @@ from messaging.contract import Command
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
 from messaging.publisher import Publisher
+from messaging.sharding import Sharding
 from services.contracts.orders import PATIENCE
 from services.contracts.topology import ORDER_SERVICE
 from services.gateway import problems
@@ -59,6 +60,7 @@ class Commands:
         keys: IdempotencyKeys,
         clock: Callable[[], float],
         deadline: float,
+        sharding: Sharding,
     ) -> None:
         """`deadline`: seconds for the broker to confirm."""
         self._sealer = sealer
@@ -67,6 +69,7 @@ class Commands:
         self._keys = keys
         self._clock = clock
         self._deadline = deadline
+        self._sharding = sharding
 
     async def accept(self, wish: Wish) -> str:
         """Return the id of the order concerned once the broker holds the command.
@@ -109,9 +112,11 @@ class Commands:
             now=now,
             expires_at=now + PATIENCE.total_seconds(),
         )
-        await self._publisher.publish(
-            Envelope.sealed(route, body, seal=seal, carnet=carnet), deadline=self._deadline
+        shard = self._sharding.shard(
+            about=wish.command.concerns(message_id) or message_id, subject=wish.caller.claims.sub
         )
+        envelope = Envelope.sealed(route, body, seal=seal, carnet=carnet, shard=shard)
+        await self._publisher.publish(envelope, deadline=self._deadline)
 
 
 def _problem(error: Exception) -> ProblemError | None:

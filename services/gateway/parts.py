@@ -10,6 +10,7 @@ from fastapi import Request
 from auth.verifier import Verifier
 from messaging.backlog import LIMIT
 from messaging.rpc import RpcClient
+from messaging.sharding import Sharding
 from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
@@ -31,6 +32,8 @@ class GatewayOptions:
     publish_deadline: float = 5.0
     publish_backlog: int = LIMIT
     """Messages that wait for the broker at most; the next request is answered 503 at once."""
+    sharding: Sharding = field(default_factory=Sharding)
+    """How commands are spread over the shards of the order consumer's queue."""
     heartbeat: float = 10.0
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = RECEIVE_DEADLINE

@@ -134,6 +134,7 @@ async def assemble(
         keys=keys,
         clock=clock,
         deadline=options.publish_deadline,
+        sharding=options.sharding,
     )
     ended = asyncio.Event()
     async with asyncio.TaskGroup() as running:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from messaging.backlog import LIMIT
+from messaging.sharding import ShardBy, Sharding
 from services.gateway.parts import GatewayOptions
 from services.settings import ServiceSettings, is_loopback
 
@@ -43,6 +44,9 @@ class GatewaySettings(ServiceSettings):
     )
     publish_deadline: float = Field(
         default=5, gt=0, le=60, description="Seconds for the broker to confirm a command"
+    )
+    orders_shard_by: ShardBy = Field(
+        default="order", description="What stays in one shard: an order, or a subject"
     )
     publish_backlog: int = Field(
         default=LIMIT, ge=1, le=100_000, description="Messages that wait for the broker at most"
@@ -93,4 +97,5 @@ class GatewaySettings(ServiceSettings):
             rpc_deadline=self.rpc_deadline,
             publish_deadline=self.publish_deadline,
             publish_backlog=self.publish_backlog,
+            sharding=Sharding(self.orders_shards, self.orders_shard_by),
         )

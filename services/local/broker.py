@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from messaging.broker import Broker
 from messaging.probe import log_in
 from messaging.topology import Topology, declare
-from services.contracts.topology import TOPOLOGY
+from services.contracts.topology import whole_topology
 from services.local import container, packages
 from services.local.child import Child
 from services.local.container import BrokerContainer
@@ -107,12 +107,18 @@ class OwnBroker:
 
 
 async def open_broker(
-    folder: Path, *, given_url: str | None, tokens: TokenLogin | None, say: Say
+    folder: Path,
+    *,
+    given_url: str | None,
+    tokens: TokenLogin | None,
+    say: Say,
+    shards: int = 1,
 ) -> StackBroker:
     """Have a broker that runs and takes our logins.
 
     tokens: what our own is to know so that the services' tokens log in; None for passwords.
         Whether a given one knows it, the services will tell.
+    shards: of the order consumer's work, on one of our own.
 
     Raises:
         BrokerError: the given one is not there, or refuses the login.
@@ -127,7 +133,7 @@ async def open_broker(
         return GivenBroker(given_url)
     installation = await find_means(say)
     logins = generate_logins() if tokens is None else {OPERATOR: Login.generate(OPERATOR)}
-    definitions = stack_definitions(logins)
+    definitions = stack_definitions(logins, shards=shards)
     if installation is None:
         server: PrivateNode | BrokerContainer = BrokerContainer(folder, definitions, tokens=tokens)
         description = f"a container of {container.IMAGE}"
@@ -137,7 +143,7 @@ async def open_broker(
     await server.start(logins[OPERATOR])
     broker = OwnBroker(description, server, logins)
     try:
-        await make_sure(broker.url(OPERATOR), TOPOLOGY, within=COMPARED_WITHIN)
+        await make_sure(broker.url(OPERATOR), whole_topology(shards), within=COMPARED_WITHIN)
     except BaseException:
         await broker.kill()
         raise

@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
+
 from auth.errors import AuthError
+from messaging.sharding import MAX_SHARDS
 from services.contracts.rights import RIGHTS
 from services.errors import StartError
 from services.local.definitions import stack_definitions
@@ -20,6 +23,7 @@ from services.local.logins import OPERATOR, Login
 from services.local.ports import LOOPBACK
 from services.local.service import CLIENTS
 from services.local.trust import make_local_trust
+from services.settings import Settings, read_settings
 
 AMQP_PORT: Final = 5672
 BROKER_HOST: Final = "rabbitmq"
@@ -29,8 +33,14 @@ CLUSTER_HOSTS: Final = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 DATABASE_HOST: Final = "postgres"
 
 
-def make_secrets(folder: Path) -> None:
+class _ShardSettings(Settings):
+    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+
+
+def make_secrets(folder: Path, *, shards: int = 1) -> None:
     """Make what is missing in `folder`.
+
+    shards: of the order consumer's work.
 
     Raises:
         StateUnusableError: the folder cannot be written.
@@ -42,13 +52,13 @@ def make_secrets(folder: Path) -> None:
         passphrase = _kept_secret(folder / "passphrase")
         make_local_trust(folder, passphrase.encode())
         _open_to_containers(folder / "keys")
-        _make_broker_logins(folder / "rabbitmq")
+        _make_broker_logins(folder / "rabbitmq", shards)
         _make_database_logins(folder / "postgres")
     except OSError as error:
         raise StateUnusableError(folder, error) from error
 
 
-def _make_broker_logins(folder: Path) -> None:
+def _make_broker_logins(folder: Path, shards: int) -> None:
     (folder / "cluster").mkdir(parents=True, exist_ok=True)
     _kept_secret(folder / "erlang.cookie")
     logins = {
@@ -60,7 +70,8 @@ def _make_broker_logins(folder: Path) -> None:
         _write(folder / "cluster" / f"{client}.url", "\n".join(nodes))
     # The operator comes from outside, by the port that is published on this machine.
     _write(folder / f"{OPERATOR}.url", logins[OPERATOR].url(LOOPBACK, AMQP_PORT))
-    _write(folder / "definitions.json", json.dumps(stack_definitions(logins), indent=1))
+    definitions = stack_definitions(logins, shards=shards)
+    _write(folder / "definitions.json", json.dumps(definitions, indent=1))
 
 
 def _make_database_logins(folder: Path) -> None:
@@ -99,7 +110,7 @@ def _open_to_containers(keys: Path) -> None:
 def main() -> None:
     folder = Path(sys.argv[1])
     try:
-        make_secrets(folder)
+        make_secrets(folder, shards=read_settings(_ShardSettings).orders_shards)
     except (StartError, AuthError) as error:
         sys.exit(f"carnet: {error}")
     sys.stderr.write(f"carnet: the secrets are in {folder}/\n")

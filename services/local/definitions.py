@@ -8,7 +8,7 @@ from typing import Any
 
 from messaging.topology import Topology
 from services.contracts.rights import RIGHTS, TOPIC_EXCHANGES, Pattern, Rights, own_queues
-from services.contracts.topology import TOPOLOGY
+from services.contracts.topology import whole_topology
 from services.local.logins import OPERATOR, Login
 
 Entry = dict[str, Any]
@@ -29,10 +29,11 @@ def operator_definitions(operator: Login, vhost: str = "/") -> Entry:
     }
 
 
-def stack_definitions(logins: Mapping[str, Login], vhost: str = "/") -> Entry:
+def stack_definitions(logins: Mapping[str, Login], vhost: str = "/", *, shards: int = 1) -> Entry:
     """The whole system's: each service's login with its rights, and the topology.
 
     A service that has none among `logins` has none at the broker: it comes with a token.
+    shards: of the order consumer's work.
     """
     entries = operator_definitions(logins[OPERATOR], vhost)
     with_login = {client: rights for client, rights in RIGHTS.items() if client in logins}
@@ -46,7 +47,7 @@ def stack_definitions(logins: Mapping[str, Login], vhost: str = "/") -> Entry:
             for client, rights in with_login.items()
             for permission in _topic_permissions_of(client, rights, vhost)
         ],
-        **_topology(TOPOLOGY, vhost),
+        **_topology(whole_topology(shards), vhost),
     }
 
 
@@ -62,7 +63,9 @@ def _permission_of(client: str, rights: Rights, vhost: str) -> Entry:
         vhost,
         Pattern(beginning=own).regex(),
         Pattern(_names(rights.publishes), own).regex(),
-        Pattern((*rights.consumes, *_names(rights.subscribes)), own).regex(),
+        Pattern(
+            (*rights.consumes, *_names(rights.subscribes)), (*own, *rights.consumes_shards)
+        ).regex(),
     )
 
 
@@ -88,7 +91,13 @@ def _topology(topology: Topology, vhost: str) -> Entry:
     durable = {"vhost": vhost, "durable": True, "auto_delete": False}
     return {
         "exchanges": [
-            {**durable, "name": each.name, "type": each.kind, "internal": False, "arguments": {}}
+            {
+                **durable,
+                "name": each.name,
+                "type": each.kind,
+                "internal": False,
+                "arguments": each.arguments,
+            }
             for each in topology.exchanges
         ],
         "queues": [
@@ -99,10 +108,10 @@ def _topology(topology: Topology, vhost: str) -> Entry:
             {
                 "vhost": vhost,
                 "source": each.exchange,
-                "destination": each.queue,
-                "destination_type": "queue",
+                "destination": each.destination,
+                "destination_type": each.kind,
                 "routing_key": each.routing_key,
-                "arguments": {},
+                "arguments": each.arguments,
             }
             for each in topology.bindings
         ],

@@ -55,11 +55,17 @@ class Service:
         return self.state / "logs" / f"{self.name}.log"
 
     def environment(
-        self, amqp_url: str, passphrase: str | None, *, token_url: str | None = None
+        self,
+        amqp_url: str,
+        passphrase: str | None,
+        *,
+        token_url: str | None = None,
+        shards: int = 1,
     ) -> dict[str, str]:
         """Our own environment, with the service's settings in it.
 
         token_url: where tokens for the broker are given; None where the URL's password logs in.
+        shards: of the order consumer's work.
         """
         settings = {
             "CARNET_AMQP_URL": amqp_url,
@@ -73,6 +79,7 @@ class Service:
             "CARNET_HOST": self.host,
             "CARNET_PORT": str(self.port),
             "CARNET_SHUTDOWN_DEADLINE": str(DRAIN_WITHIN),
+            "CARNET_ORDERS_SHARDS": str(shards),
         }
         if token_url is not None:
             settings["CARNET_BROKER_TOKEN_URL"] = token_url

@@ -41,6 +41,7 @@ class LocalStack:
         broker_login: BrokerLogin = "password",
         passphrase: str | None = None,
         throwaway: bool = False,
+        shards: int = 1,
         say: Say = _quiet,
     ) -> None:
         """Nothing happens yet.
@@ -54,6 +55,7 @@ class LocalStack:
             broker_login: how the services log in at the broker. Tokens need a broker that knows
                 our issuer's keys: one of our own does.
             passphrase: of the private keys.
+            shards: of the order consumer's work.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
         """
@@ -69,6 +71,7 @@ class LocalStack:
         self._by_token = broker_login == "token"
         self._passphrase = passphrase
         self._throwaway = throwaway
+        self._shards = shards
         self._say = say
         self._given_url = given_url
         self._broker = broker
@@ -124,6 +127,7 @@ class LocalStack:
                     given_url=self._given_url,
                     tokens=self._token_login() if self._by_token else None,
                     say=self._say,
+                    shards=self._shards,
                 )
             self._record(OPERATOR, {"CARNET_AMQP_URL": self._broker.url(OPERATOR)})
             self._say(f"starting the services on {self._broker.description}")
@@ -142,7 +146,9 @@ class LocalStack:
         service = self.services[name]
         url = self.amqp_url(service.client_id)
         token_url = f"{self.services['users'].url}/oauth/token" if self._by_token else None
-        environment = service.environment(url, self._passphrase, token_url=token_url)
+        environment = service.environment(
+            url, self._passphrase, token_url=token_url, shards=self._shards
+        )
         self._record(name, environment)
         child = await service.start(environment)
         self.processes[name] = child

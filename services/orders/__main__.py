@@ -9,12 +9,13 @@ from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.consumer import ConsumerParts
 from messaging.database import open_database
+from messaging.inspection import left_shards
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
 from messaging.rpc import RpcClient, RpcParts
 from services.broker_login import broker_tokens
-from services.contracts.topology import ORDER_SERVICE, ORDERS_TOPOLOGY
+from services.contracts.topology import ORDER_SERVICE, orders_commands, orders_topology
 from services.http import HttpServer, health_app
 from services.identity import load_identity
 from services.orders.app import order_commands, order_queries
@@ -45,7 +46,8 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
     verifier = Verifier(trust, audience=ORDER_SERVICE)
     await upgrade(settings.database_url.get_secret_value(), MIGRATIONS)
     database = open_database(settings.database_url.get_secret_value())
-    commands, queries = order_commands(), order_queries(Queries(database))
+    work = orders_commands(settings.orders_shards)
+    commands, queries = order_commands(work), order_queries(Queries(database))
     health = HttpServer(
         health_app(
             {
@@ -62,11 +64,12 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
         await require_broker(
             broker,
-            ORDERS_TOPOLOGY,
+            orders_topology(settings.orders_shards),
             client_id=ORDER_SERVICE,
             clock=clock,
             deadline=settings.start_deadline,
         )
+        left = await left_shards(broker, work, deadline=settings.start_deadline)
         publisher = Publisher(broker, client_id=ORDER_SERVICE)
         relay = OutboxRelay(
             database=database,
@@ -86,6 +89,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             committed=relay.wake,
             clock=clock,
             service=ORDER_SERVICE,
+            queues=(*work.consumed_by(settings.orders_shard), *left),
             prefetch=settings.prefetch,
             concurrency=settings.concurrency,
             drain=settings.shutdown_deadline,

@@ -3,6 +3,7 @@
 from auth.policy import at_acceptance, requires
 from messaging.consumer import CommandConsumer
 from messaging.rpc import RpcServer
+from messaging.topology import WorkQueue
 from services.contracts.orders import (
     PATIENCE,
     CancelOrder,
@@ -17,9 +18,9 @@ from services.orders.commands import cancel_order, place_order
 from services.orders.queries import Queries
 
 
-def order_commands() -> CommandConsumer:
+def order_commands(work: WorkQueue = ORDERS_COMMANDS) -> CommandConsumer:
     """The order consumer. Every command is verified before its handler runs."""
-    orders = CommandConsumer(ORDERS_COMMANDS)
+    orders = CommandConsumer(work)
     expiry = at_acceptance(PATIENCE)
     orders.handles(PlaceOrder, requires(ORDERS_WRITE), expiry=expiry, together=True)(place_order)
     orders.handles(CancelOrder, requires(ORDERS_WRITE), expiry=expiry, together=True)(cancel_order)

@@ -17,7 +17,7 @@ def broker_scopes(client: str, rights: Rights, *, resource: str, vhost: str) -> 
     resource: the plugin's `resource_server_id`.   vhost: the one that all of it is in.
     """
     own = Pattern(beginning=(own_queues(client),)).wildcards()
-    consumed = Pattern(rights.consumes).wildcards()
+    consumed = Pattern(rights.consumes, rights.consumes_shards).wildcards()
     # Binding a queue writes to it, and reads from the exchange.
     allowed = {
         "configure": own,

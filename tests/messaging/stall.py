@@ -194,9 +194,9 @@ class Stall:
 
     def waiting(self) -> int:
         """Deliveries that were handed over and are not settled."""
-        subscription = self.consumer._subscription
-        registration = subscription.registration if subscription else None
-        return len(registration.unsettled) if registration else 0
+        subscriptions = self.consumer._subscriptions
+        registrations = [each.registration for each in subscriptions.each] if subscriptions else []
+        return sum(len(registration.unsettled) for registration in registrations if registration)
 
 
 @asynccontextmanager

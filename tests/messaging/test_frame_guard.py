@@ -67,8 +67,8 @@ def bomber(standing_url: str) -> Callable[[str, pika.BasicProperties], None]:
 async def test_an_unreadable_message_is_refused_and_the_connection_stays(
     standing: Stall, bomber: Callable[[str, pika.BasicProperties], None], name: str
 ) -> None:
-    subscription = standing.consumer._subscription
-    assert subscription is not None
+    assert standing.consumer._subscriptions is not None
+    (subscription,) = standing.consumer._subscriptions.each
     before = subscription.registration
 
     bomber("market.sell", UNREADABLE[name]())

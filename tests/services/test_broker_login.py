@@ -30,7 +30,7 @@ from messaging.probe import accepts
 from messaging.topology import declare
 from services.authority import Authority
 from services.contracts.rights import RIGHTS
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, TOPOLOGY
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, whole_topology
 from services.demo.client import ShopClient, next_event
 from services.keyring import Keyring
 from services.local import container
@@ -47,7 +47,7 @@ from services.local.trust import make_local_trust
 from services.settings import BROKER_RESOURCE
 from services.users.broker_scopes import broker_scopes
 from tests.brokers import KINDS
-from tests.services.local.test_rights import ACTS, ALL
+from tests.services.local.test_rights import ACTS, ALL, SHARDS
 
 WAIT = 20.0
 
@@ -107,7 +107,7 @@ async def _open_realm(kind: str, folder: Path) -> tuple[Realm, PrivateNode | Bro
     others = {"next": by_state["next"], **{name: make() for name, make in OTHER_KEYS.items()}}
     believed = {key.kid: key.public for key in others.values()}
     operator = Login.generate(OPERATOR)
-    definitions = stack_definitions({OPERATOR: operator})
+    definitions = stack_definitions({OPERATOR: operator}, shards=SHARDS)
     tokens = TokenLogin.of(key_set, BROKER_RESOURCE, now=time.time())
     tokens = TokenLogin(tokens.resource, {**tokens.keys, **believed})
     server: PrivateNode | BrokerContainer
@@ -174,7 +174,7 @@ async def test_a_service_starts_with_its_tokens(realm: Realm) -> None:
     broker = Broker(realm.url(ORDER_SERVICE), name=ORDER_SERVICE)
     await broker.start(WAIT, tokens=tokens)
 
-    await declare(broker, TOPOLOGY, deadline=WAIT)
+    await declare(broker, whole_topology(SHARDS), deadline=WAIT)
 
     assert broker.connected
     await broker.close(WAIT)

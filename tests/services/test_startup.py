@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from structlog.testing import capture_logs
 
 from auth.keyset import KeySet
@@ -215,3 +215,21 @@ def test_settings_as_they_are_by_default_are_in_order(
     (found,) = examine_settings(settings_in(state, kind, amqp_url=SecretStr(url)))
 
     assert found.verdict is Verdict.OK
+
+
+def test_a_replica_may_be_given_some_shards(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARNET_ORDERS_SHARD", "0-2, 5,4-4")
+
+    assert settings_in(state, orders_shards=8).orders_shard == (0, 1, 2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("named", "shards"), [("0", 1), ("4", 4), ("2-4", 4), ("one", 4), ("-1", 4), ("1-1000000", 4)]
+)
+def test_a_replica_cannot_be_given_a_shard_that_there_is_not(
+    state: Path, monkeypatch: pytest.MonkeyPatch, named: str, shards: int
+) -> None:
+    monkeypatch.setenv("CARNET_ORDERS_SHARD", named)
+
+    with pytest.raises(ValidationError, match=r"no such shard|has the form"):
+        settings_in(state, orders_shards=shards)

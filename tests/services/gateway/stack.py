@@ -266,11 +266,16 @@ async def open_stack(
     amqp_url: Callable[[str], str],
     *client_ids: str,
     user_settings: dict[str, Any] | None = None,
+    order_settings: dict[str, Any] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[Stack]:
     """The named services, all three where none is named; stopped in the reverse order."""
     make_trust(folder)
-    more = {GATEWAY: gateway_settings, USER_SERVICE: user_settings or {}}
+    more = {
+        GATEWAY: gateway_settings,
+        USER_SERVICE: user_settings or {},
+        ORDER_SERVICE: order_settings or {},
+    }
     stack = Stack(folder, amqp_url, more)
     try:
         await stack.start(*(client_ids or SERVICES))

@@ -1,5 +1,6 @@
 """`make secrets`: complete, closed to others, and stable."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 from auth.errors import KeyFileError
 from auth.keys import SigningKey
 from messaging.nodes import parse_urls
+from services.contracts.topology import orders_commands
 from services.local.compose_secrets import make_secrets
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +61,15 @@ def test_repeating_keeps_every_secret(folder: Path) -> None:
     assert {path: text for path, text in contents(folder).items() if path != definitions} == {
         path: text for path, text in before.items() if path != definitions
     }
+
+
+def test_the_broker_is_given_the_shards_that_the_services_will_want(tmp_path: Path) -> None:
+    make_secrets(tmp_path, shards=4)
+
+    definitions = json.loads((tmp_path / "rabbitmq" / "definitions.json").read_text())
+    queues = {queue["name"] for queue in definitions["queues"]}
+    assert queues >= {*orders_commands(4).consumed}
+    assert orders_commands(5).consumed[-1] not in queues
 
 
 @pytest.mark.parametrize("file", ["compose.yaml", "compose.cluster.yaml"])

@@ -15,9 +15,9 @@ from services.contracts.topology import (
     GATEWAY,
     GATEWAY_TOPOLOGY,
     ORDER_SERVICE,
-    ORDERS_TOPOLOGY,
     USER_SERVICE,
     USERS_TOPOLOGY,
+    orders_topology,
 )
 from tests.brokers import RunningBroker, VhostBroker
 
@@ -87,6 +87,9 @@ def delete_queue(name: str) -> Act:
     return act
 
 
+SHARDS = 14
+"""Of the topology that the acts below are tried on."""
+
 ALL = (USER_SERVICE, GATEWAY, ORDER_SERVICE)
 
 ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
@@ -100,6 +103,8 @@ ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
     "ask": (publish("carnet.rpc", "users.rpc"), (GATEWAY, ORDER_SERVICE)),
     "reply": (publish("carnet.reply", "carnet.api-gateway.x"), (USER_SERVICE, ORDER_SERVICE)),
     "reply to nobody known": (publish("carnet.reply", "carnet.mallory.x"), ()),
+    "shard": (publish("orders.commands.shards", ""), ()),
+    "what names no shard": (publish("orders.commands.unsharded", ""), ()),
     "retry": (publish("carnet.retry", "orders.commands.retry.1s"), (ORDER_SERVICE,)),
     "dead letter": (publish("carnet.dead", "orders.commands.dead"), (ORDER_SERVICE,)),
     "ask the time": (publish("carnet.clock", "carnet.nobody.clock.x"), ALL),
@@ -109,6 +114,7 @@ ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
     "default exchange, work": (publish_to_default_exchange("orders.commands"), ()),
     "amq.topic": (publish("amq.topic", "orders.place"), ()),
     "take work": (consume("orders.commands"), (ORDER_SERVICE,)),
+    "take work of a shard": (consume("orders.commands.13"), (ORDER_SERVICE,)),
     "answer orders": (consume("orders.rpc"), (ORDER_SERVICE,)),
     "answer users": (consume("users.rpc"), (USER_SERVICE,)),
     "read dead letters": (consume("orders.commands.dead"), ()),
@@ -133,7 +139,7 @@ ACTS: Mapping[str, tuple[Act, tuple[str, ...]]] = {
 
 @pytest_asyncio.fixture
 async def doors(conformance_broker: RunningBroker) -> AsyncIterator[VhostBroker]:
-    async with conformance_broker.stack_vhost() as stack_broker:
+    async with conformance_broker.stack_vhost(shards=SHARDS) as stack_broker:
         yield stack_broker
 
 
@@ -159,7 +165,7 @@ async def test_a_login_may_do_its_job_and_nothing_else(doors: VhostBroker, clien
     [
         (USER_SERVICE, USERS_TOPOLOGY),
         (GATEWAY, GATEWAY_TOPOLOGY),
-        (ORDER_SERVICE, ORDERS_TOPOLOGY),
+        (ORDER_SERVICE, orders_topology(SHARDS)),
     ],
     ids=ALL,
 )

@@ -23,7 +23,7 @@ from messaging.consumer import ConsumerParts
 from messaging.contract import Command
 from messaging.database import Database, open_database
 from messaging.delivery import Delivery
-from messaging.envelope import Envelope, sealed_headers
+from messaging.envelope import Envelope
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
@@ -61,6 +61,7 @@ class User:
 class Shop:
     """What a test can do: send as the gateway does, and see what came of it."""
 
+    consumer_parts: ConsumerParts
     key_set: KeySet
     issuer: Issuer
     gateway: Sealer
@@ -102,6 +103,7 @@ class Shop:
         message_id: str | None = None,
         accepted_at: float | None = None,
         body: bytes | None = None,
+        shard: int | None = None,
     ) -> Envelope:
         """The command as the gateway would publish it."""
         now = time.time() if accepted_at is None else accepted_at
@@ -115,7 +117,7 @@ class Shop:
             now=now,
             expires_at=now + 24 * 3600,
         )
-        return Envelope(route=command.route, body=payload, headers=sealed_headers(seal, carnet))
+        return Envelope.sealed(command.route, payload, seal=seal, carnet=carnet, shard=shard)
 
     async def publish(self, envelope: Envelope) -> None:
         await self.publisher.publish(envelope, deadline=DEADLINE)
@@ -147,8 +149,13 @@ async def _next(subscription: Subscription) -> Delivery:
 
 
 @asynccontextmanager
-async def open_shop(amqp_url: str, database_url: str, folder: Path) -> AsyncIterator[Shop]:
-    """Everything that `services.orders.__main__` wires, and the gateway's side of it."""
+async def open_shop(
+    amqp_url: str, database_url: str, folder: Path, *, consume: bool = True
+) -> AsyncIterator[Shop]:
+    """Everything that `services.orders.__main__` wires, and the gateway's side of it.
+
+    consume: whether the order consumer runs; else a test runs its own (`Shop.consumer_parts`).
+    """
     make_local_trust(folder)
     root = TrustRoot.from_json((folder / "trust-root.json").read_bytes())
     key_set = root.verify((folder / "key-set.jwt").read_text(), now=time.time())
@@ -198,6 +205,7 @@ async def open_shop(amqp_url: str, database_url: str, folder: Path) -> AsyncIter
         clock=time.time,
     )
     shop = Shop(
+        consumer_parts=consumer,
         key_set=key_set,
         issuer=Issuer(key_set.issuer, issuer_key),
         gateway=sealers[GATEWAY],
@@ -219,7 +227,7 @@ async def open_shop(amqp_url: str, database_url: str, folder: Path) -> AsyncIter
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(running)
         for running in (
-            order_commands().run(consumer, shutdown),
+            *((order_commands().run(consumer, shutdown),) if consume else ()),
             order_queries(Queries(database)).run(server, shutdown),
             relay.run(shutdown),
             shop.events.run(shutdown),

@@ -1,0 +1,55 @@
+"""`carnet shards`: how many queues the order commands are spread over, changed while all runs."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from messaging.inspection import QueueCount, count_queues, left_shards
+from messaging.sharding import MAX_SHARDS
+from messaging.topology import declare
+from services.cli.desk import connected, read_desk_settings
+from services.cli.issuer import say
+from services.contracts.topology import orders_commands, whole_topology
+
+WITHIN: Final = 60.0
+"""Seconds for the broker to make, and tell, everything."""
+
+
+def shards(
+    number: Annotated[int, typer.Argument(min=1, max=MAX_SHARDS, help="Queues from now on.")],
+    *,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Spread the order commands over so many queues, from now on.
+
+    Makes what is missing on the broker, unbinds what served another number, and tells what waits
+    in each queue; deletes nothing.
+    Then give services CARNET_ORDERS_SHARDS: the order service first, the gateways after it. Fewer:
+    the gateways first, then the order service, and this last.
+    """
+    counts, left = asyncio.run(_change(number))
+    if json_output:
+        told = {name: asdict(count) for name, count in (counts | left).items()}
+        sys.stdout.write(f"{json.dumps(told, indent=2)}\n")
+        return
+    table = Table("queue", "wait", "consume")
+    for name, count in (counts | left).items():
+        table.add_row(name, str(count.messages), str(count.consumers))
+    Console().print(table)
+    if left:
+        say(f"{', '.join(left)}: no shards any more; delete them once they are empty")
+
+
+async def _change(number: int) -> tuple[dict[str, QueueCount], dict[str, QueueCount]]:
+    """What waits in the queues that are served now, and in those that were before."""
+    work = orders_commands(number)
+    async with connected(read_desk_settings()) as broker:
+        await declare(broker, whole_topology(number), deadline=WITHIN)
+        counts = await count_queues(broker, work.consumed, deadline=WITHIN)
+        return counts, await left_shards(broker, work, deadline=WITHIN)
