@@ -78,7 +78,7 @@ def sealed_headers(
     headers = {CARNET_SEAL: seal}
     if carnet is not None:
         headers[AUTHORIZATION] = BEARER + carnet
-    return headers | trace_of(trace or {})
+    return headers | trace_of(trace) if trace else headers
 
 
 def trace_of(headers: Mapping[str, object]) -> dict[str, str]:

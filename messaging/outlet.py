@@ -6,28 +6,19 @@ else about the channel is the library's.
 """
 
 import asyncio
-import uuid
-from datetime import UTC, datetime
-from functools import lru_cache
+import os
 from itertools import takewhile
 from typing import Final
 
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import AbstractChannel as UnderlayChannel
-from pamqp import frame
-from pamqp.body import ContentBody
-from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
+from messaging.content import frames_of
 from messaging.envelope import Envelope
 from messaging.taps import Taps
 
 UNSENT: Final = 64 * 1024
 """Bytes that the connection has not taken, from which on whoever publishes waits for it."""
-
-_FRAMING: Final = 8
-_PERSISTENT: Final = 2
-_TRANSIENT: Final = 1
 
 
 class ReturnedError(Exception):
@@ -51,7 +42,7 @@ class Outlet:
         """writer, taps: of the connection that the channel is on."""
         self._channel = channel
         self._number = underlay.number
-        self._body_size = underlay.connection.connection_tune.frame_max - _FRAMING
+        self._frame_max = underlay.connection.connection_tune.frame_max
         self._writer = writer
         self._taps = taps
         self._gathered = bytearray()
@@ -79,8 +70,15 @@ class Outlet:
             aiormq's errors of channel and connection: what closed the channel.
         """
         # Fresh for each attempt: what is returned is known by it.
-        message_id = str(uuid.uuid4())
-        content = self._content(envelope, message_id, client_id, now)
+        message_id = os.urandom(16).hex()
+        content = frames_of(
+            envelope,
+            channel=self._number,
+            frame_max=self._frame_max,
+            message_id=message_id,
+            client_id=client_id,
+            now=now,
+        )
         if self._turn.locked() or self._unsent > UNSENT:
             async with self._turn:
                 self._write()
@@ -93,30 +91,6 @@ class Outlet:
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
-
-    def _content(self, envelope: Envelope, message_id: str, client_id: str, now: float) -> bytes:
-        route, body, expiration = envelope.route, envelope.body, envelope.expiration
-        properties = Basic.Properties(
-            content_type=envelope.content_type,
-            headers=dict(envelope.headers),
-            delivery_mode=_PERSISTENT if envelope.persistent else _TRANSIENT,
-            correlation_id=envelope.correlation_id,
-            reply_to=envelope.reply_to,
-            expiration=None if expiration is None else str(int(expiration * 1000)),
-            message_id=message_id,
-            timestamp=datetime.fromtimestamp(int(now), UTC),
-            message_type=route.type,
-            app_id=client_id,
-        )
-        pieces = [
-            _publish_frame(self._number, route.exchange, route.routing_key),
-            frame.marshal(ContentHeader(0, len(body), properties), self._number),
-        ]
-        pieces += (
-            frame.marshal(ContentBody(body[start : start + self._body_size]), self._number)
-            for start in range(0, len(body), self._body_size)
-        )
-        return b"".join(pieces)
 
     def _send(self, content: bytes, message_id: str) -> asyncio.Future[None]:
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -195,9 +169,3 @@ def _resolve(confirmed: asyncio.Future[None], error: BaseException | None) -> No
         confirmed.cancel()
     else:
         confirmed.set_exception(error)
-
-
-@lru_cache(maxsize=1024)
-def _publish_frame(channel: int, exchange: str, routing_key: str) -> bytes:
-    publish = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
-    return frame.marshal(publish, channel)
