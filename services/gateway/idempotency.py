@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from sqlalchemy import delete, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from messaging.database import Database
 from messaging.errors import DatabaseUnavailableError
@@ -35,7 +36,8 @@ def message_id_of(client_id: str, subject: str, key: str) -> str:
     digest = bytearray(_digest(client_id, subject, key)[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(UUID(bytes=bytes(digest)))
+    text = digest.hex()  # by hand: a `UUID` takes as long as all else here
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def request_hash_of(method: str, path: str, body: bytes) -> str:
@@ -64,6 +66,19 @@ class _Claim:
         return self.row["sub"], self.row["key"]
 
 
+def _claiming(session: AsyncSession) -> ReturningInsert[str, str]:
+    """Write the rows whose key is new, or over; return those keys."""
+    insert = insert_into(session, KEYS)
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=[KEYS.c.sub, KEYS.c.key],
+        set_={
+            name: new[name] for name in ("request_hash", "message_id", "accepted_at", "expires_at")
+        },
+        where=KEYS.c.expires_at <= new.accepted_at,
+    ).returning(KEYS.c.sub, KEYS.c.key)
+
+
 class IdempotencyKeys:
     """The keys of the last 48 hours.
 
@@ -79,6 +94,7 @@ class IdempotencyKeys:
         self._clock = clock
         self._waiting: list[_Claim] = []
         self._writing: asyncio.Task[None] | None = None
+        self._claiming: ReturningInsert[str, str] | None = None
 
     async def claim(self, subject: str, key: str, request_hash: str, message_id: str) -> None:
         """Let the key stand for this request, or find that it already does.
@@ -125,29 +141,24 @@ class IdempotencyKeys:
 
     async def _claim_all(self, claims: Sequence[_Claim]) -> dict[tuple[str, str], str]:
         """The hash that each key stands for, once that is stored."""
-        # In one order everywhere: replicas that claim the same keys wait, and never for each other.
-        rows = [claim.row for claim in sorted(claims, key=lambda claim: claim.place)]
-        places = sorted({claim.place for claim in claims})
+        # Of several claims of one key the first one is stored. In one order everywhere: replicas
+        # that claim the same keys wait, and never for each other.
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for claim in sorted(claims, key=lambda claim: claim.place):
+            rows.setdefault(claim.place, claim.row)
         async with self._database.transaction() as session:
-            insert = insert_into(session, KEYS)
-            new = insert.excluded
-            await session.execute(
-                insert.on_conflict_do_update(
-                    index_elements=[KEYS.c.sub, KEYS.c.key],
-                    set_={
-                        name: new[name]
-                        for name in ("request_hash", "message_id", "accepted_at", "expires_at")
-                    },
-                    where=KEYS.c.expires_at <= new.accepted_at,
-                ),
-                rows,
-            )
-            held = await session.execute(
-                select(KEYS.c.sub, KEYS.c.key, KEYS.c.request_hash).where(
-                    tuple_(KEYS.c.sub, KEYS.c.key).in_(places)
+            if self._claiming is None:  # once: to make it takes a fifth of the time of using it
+                self._claiming = _claiming(session)
+            written = await session.execute(self._claiming, list(rows.values()))
+            held = {(sub, key): rows[sub, key]["request_hash"] for sub, key in written}
+            if others := rows.keys() - held.keys():
+                stored = await session.execute(
+                    select(KEYS.c.sub, KEYS.c.key, KEYS.c.request_hash).where(
+                        tuple_(KEYS.c.sub, KEYS.c.key).in_(sorted(others))
+                    )
                 )
-            )
-            return {(sub, key): request_hash for sub, key, request_hash in held}
+                held |= {(sub, key): request_hash for sub, key, request_hash in stored}
+        return held
 
     async def prune(self) -> None:
         """Forget the keys that are over.
