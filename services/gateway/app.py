@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from services.gateway.commands import KEY_HEADER
+from services.gateway.direct import DirectWay
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
 from services.gateway.oauth_errors import OAuthError, oauth_error
@@ -41,6 +42,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
     # asked for most is tried first.
     for routes in (events, orders, sessions, token, revocation, introspection, discovery):
         app.include_router(routes.router)
+    app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,5 +1,6 @@
 """Who calls: the access token of a request, taken, verified, and held to the route's scope."""
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from fastapi import Request
@@ -57,7 +58,7 @@ class _AccessToken(SecurityBase):
 caller: Final = _AccessToken()
 
 
-def admit(request: Request, parts: GatewayParts, required: set[str]) -> Caller:
+def admit(request: Request, parts: GatewayParts, required: AbstractSet[str]) -> Caller:
     """The caller of a request whose access token carries the scopes.
 
     Raises:
@@ -87,7 +88,7 @@ def judge(parts: GatewayParts, unverified_token: str) -> AccessClaims:
         ) from refusal
 
 
-def lacking(missing: set[str]) -> ProblemError:
+def lacking(missing: AbstractSet[str]) -> ProblemError:
     """403: genuine, and without the scopes that are needed."""
     wanted = " ".join(sorted(missing))
     return ProblemError(
@@ -99,7 +100,7 @@ def lacking(missing: set[str]) -> ProblemError:
 
 def _take(request: Request) -> str:
     """The one access token of a request, from the one place where it may be."""
-    if "access_token" in request.query_params:
+    if request.scope["query_string"] and "access_token" in request.query_params:
         raise ProblemError(
             problems.TOKEN_IN_QUERY,
             "Addresses are logged and kept: send the token in the Authorization header, "

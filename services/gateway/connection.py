@@ -67,6 +67,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
+        # Only now: most requests are whole within one piece, and need no timer.
+        if self._in_head:
+            self._head_timer.start(self.transport.close)
+        elif self._in_rest:
+            self._rest_timer.start(self._rest_is_late)
         # How much of a piece in which a head or a rest began belongs to it is not known: it counts
         # as nothing, and the whole head is measured once it is complete.
         self._size = 0 if self._began else self._size + len(data)
@@ -84,7 +89,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._began = True
-        self._head_timer.start(self.transport.close)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # "A recipient MUST NOT merge a received trailer field into the header section unless its
@@ -96,7 +100,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_timer.stop()
         self._in_head = False
         self._in_rest = self._began = True
-        self._rest_timer.start(self._rest_is_late)
         lengths = (len(name) + len(value) for name, value in self.headers)
         if len(self.url) + sum(lengths) > MAX_HEAD:
             self.app = _head_too_large

@@ -4,10 +4,11 @@ It lies outside every route, so that an error and an unknown address are treated
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,12 +20,15 @@ MAX_BODY: Final = 64 * 1024
 RECEIVE_DEADLINE: Final = 10.0
 """Seconds for a request's body to arrive."""
 
-_SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-_HSTS: Final = "max-age=31536000; includeSubDomains"
+_SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_CACHE: Final = b"cache-control"
+_NO_CACHE: Final = (_CACHE, b"no-cache")
+_NO_STORE: Final = (_CACHE, b"no-store")
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 log = structlog.get_logger(__name__)
 
@@ -112,16 +116,19 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            self._protect(MutableHeaders(scope=message))
+            message["headers"] = self._protected(message.get("headers", ()))
         await self._send(message)
 
-    def _protect(self, headers: MutableHeaders) -> None:
-        for name, value in _SECURITY.items():
-            headers.setdefault(name, value)
-        if headers.get("cache-control") in {None, "no-cache"}:
-            headers["Cache-Control"] = "no-store"
+    def _protected(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """`headers`, whose names are in lower case (ASGI), and what is missing there."""
+        given = [field for field in headers if field != _NO_CACHE]
+        names = {name for name, _ in given}
+        given += [field for field in _SECURITY if field[0] not in names]
+        if _CACHE not in names:
+            given.append(_NO_STORE)
         if self._secure:
-            headers["Strict-Transport-Security"] = _HSTS
+            given.append(_HSTS)
+        return given
 
 
 def _too_large() -> ProblemError:
