@@ -41,8 +41,6 @@ class Reading(Generic[Read]):
         self._token: UnverifiedToken
         self._signer = ""
         self._key: ListedKey
-        self._signed: UnverifiedToken | None = None
-        self._known = False
         self._fingerprint = ""
         self.key_set: KeySet
         """From `recall` or `find_key` on: whose keys count."""
@@ -64,10 +62,10 @@ class Reading(Generic[Read]):
         except TrustUnavailableError:
             return False
         claims = self._signers.known.recall(self._kind, self.fingerprint, self.key_set)
-        if isinstance(claims, self._kind):
-            self.claims = claims
-            self._known = True
-        return self._known
+        if not isinstance(claims, self._kind):
+            return False
+        self.claims = claims
+        return True
 
     @property
     def fingerprint(self) -> str:
@@ -97,26 +95,15 @@ class Reading(Generic[Read]):
             self._key = self._signers.issuer_key(self._token, self.key_set, now=now)
 
     def check_signature(self) -> None:
-        """Check 6. It takes most of the time, and lets other threads run meanwhile."""
+        """Check 6."""
         jws.check_signature(self._token, self._key.key)
-        self._signed = self._token
 
     def read_claims(self) -> None:
-        """Check 7.
-
-        Raises:
-            RuntimeError: its signature was not checked, or does not hold: a bug of the caller's.
-        """
-        if self._known:
-            return
-        if self._signed is None:
-            raise RuntimeError("the signature comes before the claims")
-        self.claims = jws.parse_claims(self._signed, self._kind)
+        """Check 7."""
+        self.claims = jws.parse_claims(self._token, self._kind)
 
     def check_signer(self) -> None:
         """What is left of check 5, since only the claims tell; then the token is known."""
-        if self._known:
-            return
         if isinstance(self.claims, SealClaims):
             check_signer(self.claims, self._signer)
         check_signing_time(self._key, self.claims.iat)

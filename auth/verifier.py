@@ -16,10 +16,8 @@ The checks of a command, in their order (`auth.errors.Check` names them):
 12. scope
 13. the inbox, which is the consumer's (`messaging.inbox`)
 
-A command may be verified in three parts: `Verifier.open_command` does 1 to 5, the signatures are
-`Opened.check_signatures`, and `Verifier.close_command` does 7 to 12, or all of them where other
-keys count by then. Of both tokens the carnet is first at every check. One that came before has
-passed 2 to 7 (`auth.known`); all else is judged at every use.
+Of both tokens the carnet is first at every check. One that came before has passed 2 to 7
+(`auth.known`); all else is judged at every use.
 
 A command with a release is judged by that in the place of its carnet, which is not looked at but
 for being the one that was sealed (`_authenticate_released`, `_admit_released`).
@@ -31,10 +29,6 @@ stable code, or `TrustUnavailableError`; it raises nothing else, whatever came i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
 
 from auth.checks import (
     bearer_token,
@@ -70,45 +64,12 @@ from auth.message import (
 from auth.policy import Expiry, Policy, at_processing
 from auth.release import Lift, ReleaseClaims, check_release_time
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
-from auth.signers import Issued, Reading, Signers
+from auth.signers import Issued, Signers
 from auth.strict import split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
-__all__ = ["Opened", "Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A message after checks 1 to 5, of which nothing is believed yet.
-
-    key_set: whose keys it is to be verified with.
-    unread: its tokens whose signatures are to be checked.
-    read: does checks 7 to 9; raises `RuntimeError` where a signature was not found to hold.
-    """
-
-    message: UnverifiedMessage
-    route: Route
-    policy: Policy
-    key_set: KeySet
-    unread: Sequence[Reading[Any]]
-    read: Callable[[], VerifiedMessage]
-
-    @classmethod
-    def genuine(
-        cls, genuine: VerifiedMessage, message: UnverifiedMessage, route: Route, policy: Policy
-    ) -> Self:
-        """One that has passed checks 6 to 9 as well."""
-        return cls(message, route, policy, genuine.key_set, (), lambda: genuine)
-
-    def check_signatures(self) -> None:
-        """Check 6. It needs nothing else, so another thread may do it meanwhile.
-
-        Raises:
-            UntrustedTokenError: `bad_signature`.
-        """
-        for token in self.unread:
-            token.check_signature()
+__all__ = ["Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
 
 
 class Verifier:
@@ -135,35 +96,11 @@ class Verifier:
                 9 passed), so that the refusal may be told and recorded.
             TrustUnavailableError: pause and ask again.
         """
-        opened = self.open_command(message, route, policy, now=now)
-        opened.check_signatures()
-        return self.close_command(opened, expiry, now=now)
-
-    def open_command(
-        self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
-    ) -> Opened:
-        """The first part of `command`: checks 1 to 5, and those up to 9 where it asks no carnet.
-
-        The second is `check_signatures` of what it returns, the third is `close_command`. So the
-        signatures of many messages can be checked beside what else there is to do. Raises as
-        `command`.
-        """
         if header_values(message, CARNET_RELEASE):
             genuine = self._authenticate_released(message, route, policy, now=now)
-            return Opened.genuine(genuine, message, route, policy)
-        return self._open(message, route, policy, "cmd", now=now)
-
-    def close_command(self, opened: Opened, expiry: Expiry, *, now: float) -> VerifiedMessage:
-        """Checks 7 to 12 of a command whose signatures hold, by the time that it is now.
-
-        Raises:
-            RuntimeError: a signature was not checked, or does not hold: a bug of the caller's.
-            RefusalError, TrustUnavailableError: as `command`.
-        """
-        if not self._still_counts(opened.key_set, now=now):
-            return self.command(opened.message, opened.route, opened.policy, expiry, now=now)
-        genuine = opened.read()
-        self._admit(genuine, opened.policy, expiry, now=now)
+        else:
+            genuine = self._authenticate(message, route, policy, "cmd", now=now)
+        self._admit(genuine, policy, expiry, now=now)
         return genuine
 
     def command_again(
@@ -197,9 +134,7 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        opened = self._open(message, route, policy, "req", now=now)
-        opened.check_signatures()
-        genuine = opened.read()
+        genuine = self._authenticate(message, route, policy, "req", now=now)
         if genuine.seal.rt is None or genuine.seal.rt != message.reply_to:
             refuse_mismatch("sealed for another reply_to")
         try:
@@ -321,12 +256,11 @@ class Verifier:
 
     # Checks 1 to 9: is it genuine, and of this very message?
 
-    def _open(
+    def _authenticate(
         self, message: UnverifiedMessage, route: Route, policy: Policy, kind: Kind, *, now: float
-    ) -> Opened:
+    ) -> VerifiedMessage:
         if not policy.needs_carnet:
-            genuine = self._authenticate_without_carnet(message, route, kind, now=now)
-            return Opened.genuine(genuine, message, route, policy)
+            return self._authenticate_without_carnet(message, route, kind, now=now)
         unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))  # 1
         unverified_seal = only_header(message, CARNET_SEAL)
         carnet = self._signers.reading(unverified_carnet, CarnetClaims)
@@ -340,21 +274,11 @@ class Verifier:
             token.check_algorithm()  # 4
         for token in unread:
             token.find_key(now)  # 5
-        read = partial(self._read, message, route, kind, carnet, seal)
-        return Opened(message, route, policy, seal.key_set, unread, read)
-
-    def _read(
-        self,
-        message: UnverifiedMessage,
-        route: Route,
-        kind: Kind,
-        carnet: Reading[CarnetClaims],
-        seal: Reading[SealClaims],
-    ) -> VerifiedMessage:
-        """Checks 7 to 9 of what has passed 1 to 6."""
-        for token in (carnet, seal):
+        for token in unread:
+            token.check_signature()  # 6
+        for token in unread:
             token.read_claims()  # 7
-        for token in (carnet, seal):
+        for token in unread:
             token.check_signer()
         self._check_issued(carnet.claims)  # 8
         self._check_sealed_with(seal.claims, carnet.claims, carnet.fingerprint)  # 9

@@ -1,7 +1,7 @@
 """From deliveries to their outcomes: what happens to each, in this order.
 
-1. Deliveries are taken as they come, many at a time, and verified together; a thread checks
-   their signatures. The bodies of the genuine ones are parsed.
+1. Deliveries are taken as they come, many at a time, and verified. The bodies of the genuine ones
+   are parsed.
 2. One that was delivered before may have killed us. It runs alone: once all others have ended,
    and after its start was written down; the fifth crash of it was the last.
 3. Each waits for those that came before it and are about the same thing.
@@ -38,7 +38,6 @@ from typing import Final
 import structlog
 
 from auth.errors import RefusalError, TrustUnavailableError
-from auth.verifier import Opened
 from messaging.consumer_parts import ConsumerParts
 from messaging.delivery import Delivery, Registration
 from messaging.errors import (
@@ -58,7 +57,7 @@ from messaging.settlement import Settlement
 from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
 
-TOGETHER: Final = 100
+TOGETHER: Final = 50
 """Deliveries that are verified at once, at most; those of several times may share a transaction."""
 
 SHARING: Final = 1
@@ -68,13 +67,8 @@ TRIES: Final = 3
 """Shared transactions that are tried for the same commands, each without what was odd in the one
 before; then all are done by themselves."""
 
-WORTH_A_THREAD: Final = 4
-"""Signatures to check, from which on a thread does it."""
-
 log = structlog.get_logger(__name__)
 
-Opening = list[tuple[Delivery, Opened | RefusalError]]
-"""Deliveries, each checked up to its signatures."""
 Verdict = Accepted | RefusalError
 Job = Callable[[], Awaitable[None]]
 
@@ -128,11 +122,10 @@ class Dispatcher:
 
     async def run(self, subscriptions: Subscriptions) -> None:
         """Handle what comes until the subscriptions end, and what runs then."""
-        opened: asyncio.Queue[Opening | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as self._jobs:
-            self._jobs.create_task(self._open_ahead(subscriptions, opened), name="opening")
-            while (opening := await opened.get()) is not None:
-                await self._take(opening)
+            while deliveries := await subscriptions.next_few(TOGETHER):
+                for few in _companies(deliveries):
+                    await self._take(few)
             self._begin_shared()
 
     async def stop(self) -> None:
@@ -150,15 +143,14 @@ class Dispatcher:
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _take(self, opening: Opening) -> None:
+    async def _take(self, few: Sequence[Delivery]) -> None:
         """Judge these, and begin to handle each as soon as there is room for it."""
-        few = [delivery for delivery, _ in opening]
         alone = few[0].redelivered  # any of these may have killed us: each is one by itself
         if alone:
             await self._idle()
         verdicts: list[Verdict] = []
         async with self._edge(few):
-            verdicts = await self._patience(few).insist(partial(self._judge, opening))
+            verdicts = await self._patience(few).insist(partial(self._judge, few))
         if not verdicts:
             return
         for delivery, verdict in zip(few, verdicts, strict=True):
@@ -225,51 +217,21 @@ class Dispatcher:
 
     # What they are
 
-    async def _open_ahead(
-        self, subscriptions: Subscriptions, opened: asyncio.Queue[Opening | None]
-    ) -> None:
-        """Check what comes next up to its signatures, while what came before is handled."""
-        while deliveries := await subscriptions.next_few(TOGETHER):
-            for few in _companies(deliveries):
-                async with self._edge(few):
-                    opening = partial(self._open_all, few)
-                    await opened.put(await self._patience(few).insist(opening))
-        await opened.put(None)
-
-    async def _open_all(self, few: Sequence[Delivery]) -> Opening:
+    async def _judge(self, few: Sequence[Delivery]) -> list[Verdict]:
         now = self._parts.clock()
-        opened = [self._open(delivery, now) for delivery in few]
-        signed = [each for each in opened if isinstance(each, Opened)]
-        if len(signed) < WORTH_A_THREAD:
-            forged = _forged(signed)
-        else:
-            forged = await asyncio.get_running_loop().run_in_executor(None, _forged, signed)
-        return [
-            (delivery, each if isinstance(each, RefusalError) else forged.get(id(each), each))
-            for delivery, each in zip(few, opened, strict=True)
-        ]
+        return [await self._accept(delivery, now) for delivery in few]
 
-    async def _judge(self, opening: Opening) -> list[Verdict]:
-        now = self._parts.clock()
-        return [
-            each if isinstance(each, RefusalError) else await self._accept(each, delivery, now)
-            for delivery, each in opening
-        ]
-
-    def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
+    async def _accept(self, delivery: Delivery, now: float) -> Verdict:
+        """What it is, as far as it is genuine and may be started."""
         try:
             handler = self._handlers.choose(delivery.type)
-            return self._parts.verifier.open_command(
-                delivery.unverified(), handler.contract.route, handler.policy, now=now
+            message = self._parts.verifier.command(
+                delivery.unverified(),
+                handler.contract.route,
+                handler.policy,
+                handler.expiry,
+                now=now,
             )
-        except RefusalError as refusal:
-            return refusal
-
-    async def _accept(self, opened: Opened, delivery: Delivery, now: float) -> Verdict:
-        """What it is, as far as it is genuine and may be started."""
-        handler = self._handlers.choose(delivery.type)
-        try:
-            message = self._parts.verifier.close_command(opened, handler.expiry, now=now)
         except RefusalError as refusal:
             return refusal
         if message.release is not None and message.release.what == "discard":
@@ -393,17 +355,6 @@ def _companies(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
                 yield [delivery]
         else:
             yield list(few)
-
-
-def _forged(signed: Sequence[Opened]) -> dict[int, RefusalError]:
-    """Those whose signatures do not hold, by their `id`, and why."""
-    forged = {}
-    for opened in signed:
-        try:
-            opened.check_signatures()
-        except RefusalError as refusal:
-            forged[id(opened)] = refusal
-    return forged
 
 
 def _without(

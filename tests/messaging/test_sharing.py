@@ -9,25 +9,25 @@ import pytest_asyncio
 from sqlalchemy import Connection, Executable, event, insert, text
 
 from auth.errors import RefusalError
-from auth.verifier import Opened, Verifier
+from auth.verifier import VerifiedMessage, Verifier
 from messaging.errors import DatabaseUnavailableError, NotYetError, RepeatedError
 from messaging.unit_of_work import UnitOfWork
 from tests.messaging.market import GATEWAY, MARKET, WORK, Message, Sell, sell
 from tests.messaging.raw import until
 from tests.messaging.stall import TABLES, Stall
 
-FILLERS = 3
+FILLERS = 1
 RETURNED = (("x-death", "forged"),)
 """As if it came out of a retry queue: then it is handled by itself."""
 
 
 class _Counting(Verifier):
-    opened = 0
-    """Commands that were checked up to their signatures."""
+    asked = 0
+    """How often a command was to be verified."""
 
-    def open_command(self, *arguments: Any, **options: Any) -> Opened:
-        self.opened += 1
-        return super().open_command(*arguments, **options)
+    def command(self, *arguments: Any, **options: Any) -> VerifiedMessage:
+        self.asked += 1
+        return super().command(*arguments, **options)
 
 
 @pytest_asyncio.fixture
@@ -40,15 +40,14 @@ async def sharing(any_stall: Stall) -> Stall:
 async def at_once(stall: Stall, *messages: Message, **parts: Any) -> None:
     """Open the stall, and have these looked at all at once, while no transaction is shared.
 
-    Trust is away until they have all arrived behind three others: one is being judged, one is
-    next, and with one the consumer stops taking more. Those are handled by themselves.
+    Trust is away until they have all arrived behind another one, with which the consumer stops
+    taking more. That one is handled by itself.
     """
     verifier = _Counting(stall.trust, audience=MARKET)
     stall.trust.silent = True
     await stall.open(verifier=verifier, **parts)
-    for number in range(FILLERS):
-        await stall.send(sell("filler").but(extra=RETURNED))
-        await until(lambda number=number: verifier.opened == number + 1)  # type: ignore[misc]
+    await stall.send(sell("filler").but(extra=RETURNED))
+    await until(lambda: verifier.asked > 0)
     await stall.send(*messages)
     await until(lambda: stall.waiting() == FILLERS + len(messages))
     stall.trust.silent = False
