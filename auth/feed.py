@@ -221,12 +221,17 @@ class Feed:
             self._restart()
         if (beat.iat, beat.seq) <= self._beat or beat.seq < self._beat[1]:
             raise UntrustedTokenError(Code.TOO_OLD, "a heartbeat that was heard before")
+        was_silent = self._heard_at is not None and ticks - self._heard_at > self._max_silence
         self._feed = beat.feed
         self._beat = (beat.iat, beat.seq)
         self._heard(now, ticks)
         self._latest = max(self._latest, beat.seq)
         self._close_gap(ticks)
         self._note_version(beat.version, ticks)
+        if was_silent:
+            # What this one names and we lack is lost, not on its way: it is had before we judge on.
+            self._resync = self._resync or self._gap_since is not None
+            self._outdated = self._outdated or self._behind_since is not None
 
     def _heard(self, now: float, ticks: float) -> None:
         """All that the issuer told up to here is known, or known to be missing."""

@@ -184,6 +184,36 @@ def test_silence_makes_it_stale_and_a_heartbeat_fresh_again() -> None:
     feed.require_fresh(NOW + 11, 11)
 
 
+def test_what_was_told_in_a_silence_is_had_before_anything_is_judged_again() -> None:
+    """A link between two brokers was cut, say: we kept our connection, and lost what was told."""
+    feed = fresh_feed()
+
+    feed.hear(heartbeat(1, now=NOW + 60), now=NOW + 60, ticks=60)
+
+    assert feed.wanted(60).revocations == 0  # at once: nothing is on its way any more
+    with pytest.raises(TrustUnavailableError, match="not complete"):
+        feed.require_fresh(NOW + 60, 60)
+    missed = Revocation(seq=1, until=UNTIL, sid=SESSION)
+    snapshot = herald.snapshot(
+        [missed], after=0, upto=1, seq=1, version=1, key=parties().issuer, now=NOW + 60
+    )
+    feed.take_snapshot(snapshot, now=NOW + 60, ticks=60)
+    feed.require_fresh(NOW + 60, 60)
+    assert is_revoked(feed)
+
+
+def test_a_key_set_announced_after_a_silence_is_had_before_anything_is_judged_again() -> None:
+    feed = fresh_feed()
+
+    feed.hear(heartbeat(version=2, now=NOW + 60), now=NOW + 60, ticks=60)
+
+    assert feed.wanted(60).key_set
+    with pytest.raises(TrustUnavailableError, match="newer key set"):
+        feed.require_fresh(NOW + 60, 60)
+    feed.adopt(successor(), now=NOW + 60)
+    feed.require_fresh(NOW + 60, 60)
+
+
 @pytest.mark.parametrize("jump", [31, -31])
 def test_a_clock_that_jumps_judges_nothing_until_a_heartbeat_agrees_with_it(jump: int) -> None:
     feed = fresh_feed()
