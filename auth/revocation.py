@@ -1,5 +1,6 @@
 """What was ended before its time: sessions, and subjects up to an epoch."""
 
+import math
 from dataclasses import dataclass, field
 
 from auth.errors import Code, RevokedTokenError
@@ -14,18 +15,24 @@ class RevocationList:
 
     _sessions: dict[str, int] = field(default_factory=dict)
     _subjects: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _due: dict[int, list[str]] = field(default_factory=dict)
+    """Whom to look at from which second on, so that to forget takes no look at all the others."""
 
     def __len__(self) -> int:
         return len(self._sessions) + len(self._subjects)
 
     def revoke_session(self, session: str, *, until: int) -> None:
         """Refuse every token of a session, up to `until` (seconds since the epoch)."""
-        self._sessions[session] = max(until, self._sessions.get(session, 0))
+        if until > self._sessions.get(session, 0):
+            self._sessions[session] = until
+            self._due.setdefault(until, []).append(session)
 
     def revoke_subject(self, subject: str, *, epoch: int, until: int) -> None:
         """Refuse a subject's tokens of an epoch lower than `epoch`, up to `until`."""
         held_epoch, held_until = self._subjects.get(subject, (0, 0))
         self._subjects[subject] = (max(epoch, held_epoch), max(until, held_until))
+        if until > held_until:
+            self._due.setdefault(until, []).append(subject)
 
     def check(self, *, session: str | None, subject: str, epoch: int) -> None:
         """Refuse what was revoked.
@@ -41,5 +48,9 @@ class RevocationList:
 
     def prune(self, now: float) -> None:
         """Forget what can hit no token any more."""
-        self._sessions = {s: until for s, until in self._sessions.items() if until > now}
-        self._subjects = {s: entry for s, entry in self._subjects.items() if entry[1] > now}
+        for second in [second for second in self._due if second <= now]:
+            for name in self._due.pop(second):
+                if self._sessions.get(name, math.inf) <= now:
+                    del self._sessions[name]
+                if self._subjects.get(name, (0, math.inf))[1] <= now:
+                    del self._subjects[name]

@@ -85,6 +85,33 @@ def test_a_revocation_goes_when_it_can_hit_nothing_any_more() -> None:
     assert not _revoked(held)
 
 
+def test_what_is_forgotten_is_what_is_due_and_nothing_beside_it() -> None:
+    """Whatever the order in which it came; a subject may be named as a session is."""
+    held = RevocationList()
+    held.revoke_session(SESSION, until=NOW + 50)
+    held.revoke_session("session-that-stays", until=NOW + 100)
+    held.revoke_session("session-that-goes", until=NOW + 10)
+    held.revoke_subject(SESSION, epoch=4, until=NOW + 100)
+
+    held.prune(NOW + 50)
+
+    assert len(held) == 2
+    assert not _revoked(held)
+    assert _revoked(held, session="session-that-stays")
+    assert _revoked(held, session=None, subject=SESSION, epoch=3)
+
+
+def test_what_was_forgotten_may_be_revoked_again() -> None:
+    held = RevocationList()
+    held.revoke_session(SESSION, until=NOW)
+    held.prune(NOW)
+
+    held.revoke_session(SESSION, until=NOW + 50)
+    held.prune(NOW)
+
+    assert _revoked(held)
+
+
 @pytest.mark.parametrize("session", ["", SESSION + "x", SESSION.upper()])
 def test_a_session_is_compared_whole(session: str) -> None:
     held = RevocationList()
