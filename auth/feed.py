@@ -126,7 +126,7 @@ class Feed:
             raise TrustUnavailableError("a newer key set statement is missing")
 
     def hear(self, unverified_statement: str, *, now: float, ticks: float) -> None:
-        """Take in what came over the feed: key set, revocation or heartbeat.
+        """Take in what came over the feed: key set, revocation, many of them, or heartbeat.
 
         Raises:
             RefusalError: not the issuer's, or of another kind; nothing has changed.
@@ -138,6 +138,8 @@ class Feed:
                 self.adopt(unverified_statement, now=now)
             case statements.HEARTBEAT:
                 self._take_heartbeat(token, now=now, ticks=ticks)
+            case statements.SNAPSHOT:
+                self._take_many(token, now=now, ticks=ticks)
             case _:
                 self._take_revocation(token, now=now, ticks=ticks)
 
@@ -248,6 +250,20 @@ class Feed:
         self._latest = max(self._latest, revoked.seq)
         if revoked.seq > self._applied and len(self._ahead) < MAX_PAGE:
             self._ahead.add(revoked.seq)
+        self._close_gap(ticks)
+
+    def _take_many(self, token: UnverifiedToken, *, now: float, ticks: float) -> None:
+        """A page of revocations that was told to all. It is no answer: what we ask for stays so."""
+        page = self._verify(token, SNAPSHOT, SnapshotClaims)
+        if abs(page.iat - now) > LEEWAY:
+            raise UntrustedTokenError(Code.TOO_OLD, "revocations of another time")
+        if page.feed != self._feed:
+            return
+        for entry in page.entries:
+            self._revoke(entry)
+        self._latest = max(self._latest, page.upto)
+        if page.after <= self._applied:
+            self._applied = max(self._applied, page.upto)
         self._close_gap(ticks)
 
     def _revoke(self, revoked: Revocation) -> None:

@@ -2,8 +2,8 @@
 
 Each replica tells what it has committed itself, as soon as it is. One of them, the leader, also
 tells what others have (an operator's command, a replica that died before it could), beats every
-two seconds, and repeats the key set statement for those who have missed it. All of it may be
-told twice, and is signed.
+two seconds, and repeats the key set statement for those who have missed it. Where many wait to be
+told, the leader tells them in one statement. All of it may be told twice, and is signed.
 """
 
 import asyncio
@@ -47,6 +47,10 @@ REPEAT: Final = 30.0
 
 AT_ONCE: Final = 100
 """Revocations that are on their way to the broker at once."""
+
+FEW: Final = 10
+"""Revocations that are told one by one, at most. A thousand relying parties have a thousand copies
+of each, behind which the next heartbeat waits; a page of many costs hardly more than one."""
 
 DEADLINE: Final = 5.0
 """Seconds for the broker to take a statement."""
@@ -112,6 +116,8 @@ class Heralding:
             self._committed.clear()
             own = list(self._own)
             self._own.clear()
+            if len(own) > FEW and not stop:
+                own = []  # the leader, which looks for what others have, tells them in one
             try:
                 await self._tell(own)
             except _FAULTS as error:
@@ -188,7 +194,11 @@ class Heralding:
         told = self._told or 0
         while True:
             page = await self._revocations.page(told)
-            await self._tell([r for r in page.entries if r.seq not in self._told_ahead])
+            untold = [r for r in page.entries if r.seq not in self._told_ahead]
+            if len(untold) > FEW:
+                await self._publish(await self._statements.page(page), statements.SNAPSHOT)
+            else:
+                await self._tell(untold)
             told = self._told = page.upto
             self._told_ahead = {seq for seq in self._told_ahead if seq > told}
             if page.upto == page.seq:

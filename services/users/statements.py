@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from auth.statements import Herald, Revocation
 from auth.trust import TrustSource
-from services.users.revocations import Revocations
+from services.users.revocations import Page, Revocations
 from services.users.signing import IssuerKeys
 
 
@@ -56,8 +56,11 @@ class Statements:
         async with self._one_page:
             # Whoever asks from now on may have heard of more than what is read here.
             del self._wanted[after]
-            page = await self._revocations.page(after)
-            herald, key = await self._for_now(), await self._keys.signing_key()
+            return await self.page(await self._revocations.page(after))
+
+    async def page(self, page: Page) -> str:
+        """That these are in force, and what they are."""
+        herald, key = await self._for_now(), await self._keys.signing_key()
         return herald.snapshot(
             page.entries,
             after=page.after,

@@ -173,6 +173,68 @@ def test_a_snapshot_after_a_lost_connection_ends_the_silence_as_well() -> None:
     feed.require_fresh(NOW + 20, 20)
 
 
+def test_many_revocations_may_be_told_in_one() -> None:
+    feed = fresh_feed(seq=1)
+    many = [Revocation(seq=seq, until=UNTIL, sid=f"session-{seq:030}") for seq in (2, 3, 5)]
+
+    feed.hear(page(*many, after=1, upto=5, seq=9), now=NOW, ticks=0)
+
+    assert feed.applied == 5
+    assert is_revoked(feed, many[2].sid or "")
+    feed.require_fresh(NOW, 0)
+
+
+def test_many_told_in_one_that_leave_others_out_are_felt_and_the_others_are_fetched() -> None:
+    feed = fresh_feed(seq=1)
+
+    feed.hear(page(Revocation(seq=4, until=UNTIL, sid=SESSION), after=3, upto=4), now=NOW, ticks=5)
+
+    assert is_revoked(feed)
+    assert feed.applied == 1
+    assert feed.wanted(6).revocations == 1
+
+
+def test_many_told_in_one_are_no_answer_to_who_has_lost_track() -> None:
+    """It may be a recording of some seconds ago: what was told since would be missing."""
+    feed = fresh_feed(seq=1)
+    feed.lose_track()
+
+    feed.hear(page(Revocation(seq=2, until=UNTIL, sid=SESSION), after=1, upto=2), now=NOW, ticks=0)
+
+    assert is_revoked(feed)
+    assert feed.wanted(0).revocations == 2
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW, 0)
+
+
+def test_many_told_in_one_by_another_feed_are_left_to_its_snapshot() -> None:
+    feed = fresh_feed()
+    other = Herald(ISSUER, OTHER_FEED).snapshot(
+        [Revocation(seq=1, until=UNTIL, sid=SESSION)],
+        after=0,
+        upto=1,
+        seq=1,
+        version=1,
+        key=parties().issuer,
+        now=NOW,
+    )
+
+    feed.hear(other, now=NOW, ticks=0)
+
+    assert not is_revoked(feed)
+    assert feed.applied == 0
+
+
+def test_many_told_in_one_long_ago_are_refused() -> None:
+    feed = fresh_feed()
+    told = page(Revocation(seq=1, until=UNTIL, sid=SESSION), upto=1)
+
+    with pytest.raises(RefusalError):
+        feed.hear(told, now=NOW + 31, ticks=31)
+
+    assert not is_revoked(feed)
+
+
 def test_silence_makes_it_stale_and_a_heartbeat_fresh_again() -> None:
     feed = fresh_feed()
 

@@ -190,6 +190,8 @@ async def test_a_thousand_revocations_are_all_heard_in_full(
     heard = {(await scene.party.hears()).sid for _ in range(1000)}
 
     assert len(heard) == 1000
+    assert scene.party.trust.counts["asked"] == 1  # the snapshot at the start
+    assert scene.party.trust.counts["heard"] < 100  # not each by itself
 
 
 async def test_a_statement_that_replaces_another_is_heard(scene: Scene) -> None:
