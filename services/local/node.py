@@ -102,14 +102,14 @@ class PrivateNode:
         forget(self._record)
         self._held.close()
 
-    async def control(self, *arguments: str) -> None:
-        """Run the node's own `rabbitmqctl`, with its cookie and its port mapper.
+    async def control(self, *arguments: str, tool: str = "rabbitmqctl") -> None:
+        """Run one of the node's own tools, with its cookie and its port mapper.
 
         Raises:
             NodeControlError: it failed; the text is what it said.
         """
         control = await asyncio.create_subprocess_exec(
-            str(self._installation.server.with_name("rabbitmqctl")),
+            str(self._installation.server.with_name(tool)),
             *arguments,
             env=self._environment(),
             cwd=self.folder,
