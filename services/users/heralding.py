@@ -86,6 +86,8 @@ class Heralding:
         self._committed = asyncio.Event()
         self._told: int | None = None  # up to which all are told; None where we do not lead
         self._told_ahead: set[int] = set()
+        self._telling = asyncio.Lock()
+        """What is on its way is told by nobody else, however slow the broker is."""
         self._beat_at = -BEAT
         revocations.on_commit(self._note)
 
@@ -114,21 +116,25 @@ class Heralding:
         while True:
             stop = shutdown.is_set()  # asked first: what is committed before is told yet
             self._committed.clear()
-            own = list(self._own)
-            self._own.clear()
-            if len(own) > FEW and not stop:
-                own = []  # the leader, which looks for what others have, tells them in one
-            try:
-                await self._tell(own)
-            except _FAULTS as error:
-                # The leader will tell them; or the next one, or a snapshot.
-                log.warning("revocations_not_told", code=error.code, detail=error.detail)
-            else:
-                if self.leads:
-                    self._told_ahead.update(revoked.seq for revoked in own)
+            async with self._telling:
+                await self._tell_what_is_own(all_of_it=stop)
             if stop:
                 return
             await first_of(self._committed, shutdown, timeout=None)
+
+    async def _tell_what_is_own(self, *, all_of_it: bool) -> None:
+        own = list(self._own)
+        self._own.clear()
+        if len(own) > FEW and not all_of_it:
+            return  # the leader, which looks for what others have ended, tells them in one
+        try:
+            await self._tell(own)
+        except _FAULTS as error:
+            # The leader will tell them; or the next one, or a snapshot.
+            log.warning("revocations_not_told", code=error.code, detail=error.detail)
+        else:
+            if self.leads:
+                self._told_ahead.update(revoked.seq for revoked in own)
 
     async def _tell_key_sets(self, shutdown: asyncio.Event) -> None:
         backoff = Backoff()
@@ -167,7 +173,8 @@ class Heralding:
         due = self._ticks() - self._beat_at >= BEAT
         if (due or not self.leads) and not await self._hold():
             return TRY
-        told = await self._tell_others()
+        async with self._telling:
+            told = await self._tell_others()
         if due:
             await self._publish(await self._statements.heartbeat(told), statements.HEARTBEAT)
             self._beat_at = self._ticks()
