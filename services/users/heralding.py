@@ -123,7 +123,8 @@ class Heralding:
             await first_of(self._committed, shutdown, timeout=None)
 
     async def _tell_what_is_own(self, *, all_of_it: bool) -> None:
-        own = list(self._own)
+        # What came before while the leader had its turn, it has told.
+        own = [revoked for revoked in self._own if revoked.seq > (self._told or 0)]
         self._own.clear()
         if len(own) > FEW and not all_of_it:
             return  # the leader, which looks for what others have ended, tells them in one
