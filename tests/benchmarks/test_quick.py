@@ -53,6 +53,24 @@ async def test_a_quick_run_adds_its_figures_and_keeps_the_others(tmp_path: Path)
     } <= figures.keys()
 
 
+@pytest.mark.timeout(WITHIN + 30)
+async def test_a_quick_run_tells_what_the_feed_costs_and_the_issuer_carries(tmp_path: Path) -> None:
+    figures = await measure(tmp_path / "results.json", "feed", "issuer")
+
+    assert all(NAME.fullmatch(name) and number > 0 for name, number in figures.items())
+    assert figures["feed.steady_fresh"] == figures["feed.mass_fresh"] == 1
+    assert {
+        "feed.hear_revocation_us",
+        "feed.live_2000_take_s",
+        "feed.steady_p99_ms",
+        "feed.mass_last_ms",
+        "feed.herd_page_issuer_ms_each",
+        "issuer.sign_in_cpu_ms",
+        "issuer.exchange_cpu_ms",
+        "issuer.sign_out_cpu_ms",
+    } <= figures.keys()
+
+
 async def test_an_unknown_case_is_refused_at_once() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks", "--only", "everything", stdout=PIPE, stderr=STDOUT
