@@ -126,9 +126,13 @@ class Heralding:
         # What came before while the leader had its turn, it has told.
         own = [revoked for revoked in self._own if revoked.seq > (self._told or 0)]
         self._own.clear()
-        if len(own) > FEW and not all_of_it:
+        many = len(own) > FEW and not all_of_it
+        if many and not self.leads:
             return  # the leader, which looks for what others have ended, tells them in one
         try:
+            if many:
+                await self._tell_others()
+                return
             await self._tell(own)
         except _FAULTS as error:
             # The leader will tell them; or the next one, or a snapshot.
@@ -207,6 +211,8 @@ class Heralding:
                 await self._publish(await self._statements.page(page), statements.SNAPSHOT)
             else:
                 await self._tell(untold)
+            if self._told is None:
+                return told  # another one leads meanwhile, and tells them again
             told = self._told = page.upto
             self._told_ahead = {seq for seq in self._told_ahead if seq > told}
             if page.upto == page.seq:
