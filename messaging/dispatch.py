@@ -263,7 +263,8 @@ class Dispatcher:
         self._end_of_sharing()  # one that takes its time by itself holds up no others
         for accepted, delivery in together:
             if accepted.id not in done:
-                await self._handle(accepted, delivery)
+                async with self._edge([delivery]):  # its channel may be lost, and theirs not
+                    await self._handle(accepted, delivery)
 
     async def _share(self, together: Sequence[tuple[Accepted, Delivery]]) -> set[MessageKey]:
         """Those that were done in one transaction, and are settled."""

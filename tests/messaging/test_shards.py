@@ -10,7 +10,7 @@ from messaging.sharding import SHARD
 from messaging.topology import declare
 from tests.conformance.test_shards import topology, work
 from tests.messaging.market import TOPOLOGY as MARKET_TOPOLOGY
-from tests.messaging.market import Message, sell
+from tests.messaging.market import Message, Sell, sell
 from tests.messaging.raw import WAIT, until
 from tests.messaging.stall import Stall
 
@@ -60,6 +60,32 @@ async def test_what_came_on_a_lost_channel_holds_up_nothing_that_came_on_another
     await sharded.settled(EACH)
     sold = await sharded.sales()
     assert {f"1: {number}" for number in range(EACH)} <= set(sold)
+
+
+async def test_who_shared_with_what_came_on_a_lost_channel_is_handled_all_the_same(
+    sharded: Stall,
+) -> None:
+    """The first of each channel fails beside the others, and is done by itself: one can not be."""
+
+    async def lose_a_channel_and_fail(command: Sell) -> None:
+        if command.what == "0: 0":
+            await sharded.raw.channel.queue_delete(TWO.shard(0))
+            await until(lambda: not sharded.consumer.ready)
+        if command.what.endswith(": 0") and sharded.starts.count(command.what) == 1:
+            raise ZeroDivisionError
+
+    sharded.before = lose_a_channel_and_fail
+    sharded.trust.silent = True
+    await sharded.open()
+    await sharded.send(sell("first").but(extra=((SHARD, "1"),)))
+    await until(lambda: sharded.waiting() == 1)
+    await sharded.send(*messages(0), *messages(1))
+    await until(lambda: sharded.waiting() == 1 + 2 * EACH)
+    sharded.trust.silent = False
+
+    await sharded.settled(2 * EACH)
+    await until(lambda: sharded.waiting() == 0)
+    assert {f"1: {number}" for number in range(EACH)} <= set(await sharded.sales())
 
 
 async def test_what_is_in_hand_at_a_stop_goes_back_to_its_own_shard_in_order(
