@@ -131,7 +131,10 @@ class CommandConsumer:
             raise ValueError(f"no handler is registered for {self._queue.name}")
         dispatcher = Dispatcher(self._queue, self._handlers, parts, self.counts, shutdown)
         self._subscriptions = Subscriptions(
-            parts.broker, parts.queues or self._queue.consumed, prefetch=parts.prefetch
+            parts.broker,
+            parts.queues or self._queue.consumed,
+            prefetch=parts.prefetch,
+            left=parts.left,
         )
         pruner = Pruner(
             parts.database,

@@ -32,6 +32,7 @@ class ConsumerParts:
     on_refused: writes what the service has to say about a refused, genuine command.
     committed: called after each commit; wakes the outbox relay.
     queues: to consume from, where it is not all shards of the work queue.
+    left: likewise, for as long as they are there: shards that the work queue had once.
     prefetch: deliveries that the broker hands over ahead, of all queues together.
     concurrency: handlers at once, beside the transaction that many share.
     drain: seconds for running handlers to finish at shutdown.
@@ -50,6 +51,7 @@ class ConsumerParts:
     clock: Callable[[], float]
     service: str
     queues: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     prefetch: int = PREFETCH
     concurrency: int = CONCURRENCY
     drain: float = DRAIN

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.abc import FieldTable
 
 from messaging.arrivals import Arrivals
@@ -40,22 +41,24 @@ class Source:
     """Where to consume from: `queue` gives its name, on a channel that was just opened.
 
     left_behind: whether the broker keeps the queue when its only process leaves.
+    may_go: whether the queue may be deleted; that there is nothing to consume is in order then.
     """
 
     queue: Callable[[AbstractChannel], Awaitable[str]]
     left_behind: bool = False
+    may_go: bool = False
 
 
 log = structlog.get_logger(__name__)
 
 
-def shared_queue(name: str) -> Source:
+def shared_queue(name: str, *, may_go: bool = False) -> Source:
     """A queue that exists already and that other replicas consume from too."""
 
     async def queue(_: AbstractChannel) -> str:
         return name
 
-    return Source(queue)
+    return Source(queue, may_go=may_go)
 
 
 def exclusive_queue(prefix: str, exchange: Exchange) -> Source:
@@ -131,11 +134,12 @@ class Subscription:
         self._alone = arrivals is None
         self._registration: Registration | None = None
         self._registered = asyncio.Event()
+        self._gone = False
 
     @property
     def ready(self) -> bool:
-        """Whether the consumer is registered on a channel that lives."""
-        return self.registration is not None
+        """Whether the consumer is registered on a channel that lives; or its queue may be gone."""
+        return self.registration is not None or self._gone
 
     @property
     def registration(self) -> Registration | None:
@@ -176,9 +180,13 @@ class Subscription:
             try:
                 registration = await self._register()
             except BrokerUnavailableError as error:
-                log.warning("consumer_not_registered", detail=error.detail)
+                missing = isinstance(error.__cause__, ChannelNotFoundEntity)
+                if not self._gone:
+                    log.warning("consumer_not_registered", detail=error.detail)
+                self._gone = self._source.may_go and missing
                 await backoff.pause(shutdown)
                 continue
+            self._gone = False
             backoff.reset()
             deleting = deletions.create_task(self._delete_left())
             await first_of(registration.lost, shutdown, timeout=None)

@@ -15,18 +15,27 @@ from messaging.subscription import Subscription, shared_queue
 class Subscriptions:
     """Deliveries of several queues, over every loss of the connection."""
 
-    def __init__(self, broker: Broker, queues: Sequence[str], *, prefetch: int) -> None:
-        """`prefetch`: deliveries held ahead, of all queues together; of each at least one."""
+    def __init__(
+        self, broker: Broker, queues: Sequence[str], *, prefetch: int, left: Sequence[str] = ()
+    ) -> None:
+        """Of `queues`, and of those that are `left`, for as long as these are there.
+
+        prefetch: deliveries held ahead, of all queues together; of each at least one.
+        """
         self._arrivals = Arrivals()
-        share = max(1, prefetch // len(queues))
+        sources = [
+            *(shared_queue(name) for name in queues),
+            *(shared_queue(name, may_go=True) for name in left),
+        ]
+        share = max(1, prefetch // len(sources))
         self.each = tuple(
-            Subscription(broker, shared_queue(name), prefetch=share, arrivals=self._arrivals)
-            for name in queues
+            Subscription(broker, source, prefetch=share, arrivals=self._arrivals)
+            for source in sources
         )
 
     @property
     def ready(self) -> bool:
-        """Whether every queue is consumed from, on a channel that lives."""
+        """Whether every queue that must be there is consumed from, on a channel that lives."""
         return all(subscription.ready for subscription in self.each)
 
     async def run(self, shutdown: asyncio.Event) -> None:

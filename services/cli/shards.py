@@ -43,7 +43,7 @@ def shards(
         table.add_row(name, str(count.messages), str(count.consumers))
     Console().print(table)
     if left:
-        say(f"{', '.join(left)}: no shards any more; delete them once they are empty")
+        say(f"{', '.join(left)}: no shards any more; once empty, delete them, the highest first")
 
 
 async def _change(number: int) -> tuple[dict[str, QueueCount], dict[str, QueueCount]]:

@@ -75,7 +75,8 @@ async def replica(
         broker=broker,
         publisher=Publisher(broker, client_id=ORDER_SERVICE),
         database=database,
-        queues=(*work.consumed_by(shards), *left),
+        queues=work.consumed_by(shards),
+        left=tuple(left),
     )
     consumer, shutdown = order_commands(work), asyncio.Event()
     running = asyncio.create_task(consumer.run(parts, shutdown))
@@ -302,6 +303,25 @@ async def test_what_is_left_in_shards_that_are_none_any_more_is_handled(sharded:
         await one.until_cancelled(200)
 
     assert await one.histories() == {IN_ORDER: 200}
+
+
+async def test_a_shard_that_is_none_any_more_may_be_deleted_under_who_consumes_from_it(
+    sharded: Sharded,
+) -> None:
+    await declare(sharded.shop.consumer_parts.broker, whole_topology(1), deadline=WAIT)
+    one = Sharded(sharded.shop, sharded.amqp_url, sharded.raw, 1)
+
+    async with replica(sharded.shop, sharded.amqp_url, orders_commands(1)) as alone:
+        for number in reversed(range(4)):
+            await sharded.raw.channel.queue_delete(FOUR.shard(number))
+        subscriptions = alone.consumer._subscriptions
+        assert subscriptions is not None
+        await until(lambda: sum(each.registration is not None for each in subscriptions.each) == 1)
+        await until(lambda: alone.consumer.ready)
+        await one.order(10)
+        await one.until_cancelled(10)
+
+    assert await one.histories() == {IN_ORDER: 10}
 
 
 def released(shop: Shop, letter: Letter) -> str:
