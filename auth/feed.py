@@ -6,6 +6,7 @@ only what an issuer's key of the present key set signed counts, and only forward
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -84,6 +85,7 @@ class Feed:
         self._behind_since: float | None = None
         self._beat: tuple[int, int] = (0, 0)
         self._heard_at: float | None = None
+        self._lost_at = -math.inf
         self._clocks_apart = 0.0  # wall clock less monotonic clock, when last heard
         self._gap_since: float | None = None
         self._listeners: list[Callable[[Revocation], None]] = []
@@ -191,10 +193,12 @@ class Feed:
             self._revoke(entry)
         self._applied = max(self._applied, page.upto)
         self._latest = max(self._latest, page.seq)
-        self._resync = self._applied < page.seq
+        # One that was asked for before the loss may be older than what was told during it.
+        since = ticks >= self._lost_at
+        self._resync = self._applied < page.seq or not since
         self._close_gap(ticks)
         self._note_version(page.version, ticks)
-        if self._behind_since is None:
+        if self._behind_since is None and since:
             self._outdated = False
         # One that is older than the last heartbeat was kept by somebody, and proves nothing new.
         newer = self._heard_at is None or ticks > self._heard_at
@@ -202,9 +206,13 @@ class Feed:
             self._heard(now, ticks)
         return self._resync
 
-    def lose_track(self) -> None:
-        """The connection was lost, and what was told meanwhile: judge nothing before it is had."""
+    def lose_track(self, ticks: float) -> None:
+        """The connection was lost, and what was told meanwhile: judge nothing before it is had.
+
+        ticks: when we listened again. Only what is asked for from then on has all of it.
+        """
         self._resync = self._outdated = True
+        self._lost_at = ticks
 
     def wanted(self, ticks: float) -> Wanted:
         """What is to be fetched now."""

@@ -144,7 +144,7 @@ class LiveTrust:
 
     def _listening(self) -> None:
         # Only now: what is told from here on is heard, so a question loses nothing.
-        self._feed.lose_track()
+        self._feed.lose_track(self._ticks())
         self._wanted.set()
 
     async def _listen(self, supply: TrustSupply, shutdown: asyncio.Event) -> None:

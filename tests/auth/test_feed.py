@@ -148,7 +148,7 @@ def test_a_snapshot_that_is_older_than_what_was_heard_keeps_nothing_fresh() -> N
     feed = fresh_feed()
     feed.hear(heartbeat(now=NOW + 2), now=NOW + 2, ticks=2)
 
-    feed.lose_track()
+    feed.lose_track(12)
     feed.take_snapshot(page(upto=0), now=NOW + 12, ticks=12)
 
     with pytest.raises(TrustUnavailableError, match="silent"):
@@ -167,7 +167,7 @@ def test_a_snapshot_that_took_its_time_takes_back_nothing_that_was_heard_meanwhi
 def test_a_snapshot_after_a_lost_connection_ends_the_silence_as_well() -> None:
     feed = fresh_feed()
 
-    feed.lose_track()
+    feed.lose_track(20)
     feed.take_snapshot(page(upto=0, now=NOW + 20), now=NOW + 20, ticks=20)
 
     feed.require_fresh(NOW + 20, 20)
@@ -197,7 +197,7 @@ def test_many_told_in_one_that_leave_others_out_are_felt_and_the_others_are_fetc
 def test_many_told_in_one_are_no_answer_to_who_has_lost_track() -> None:
     """It may be a recording of some seconds ago: what was told since would be missing."""
     feed = fresh_feed(seq=1)
-    feed.lose_track()
+    feed.lose_track(0)
 
     feed.hear(page(Revocation(seq=2, until=UNTIL, sid=SESSION), after=1, upto=2), now=NOW, ticks=0)
 
@@ -316,7 +316,7 @@ def test_a_replayed_heartbeat_keeps_nothing_fresh() -> None:
 def test_what_was_told_while_the_connection_was_lost_is_fetched_before_anything_is_judged() -> None:
     feed = fresh_feed(seq=4)
 
-    feed.lose_track()
+    feed.lose_track(0)
 
     assert feed.wanted(0).revocations == 4
     with pytest.raises(TrustUnavailableError):
@@ -324,6 +324,20 @@ def test_what_was_told_while_the_connection_was_lost_is_fetched_before_anything_
     missed = Revocation(seq=5, until=UNTIL, sid=SESSION)
     feed.take_snapshot(page(missed, after=4, upto=5), now=NOW, ticks=0)
     feed.require_fresh(NOW, 0)
+    assert is_revoked(feed)
+
+
+def test_an_answer_from_before_the_connection_was_lost_does_not_have_what_was_told_since() -> None:
+    feed = fresh_feed()
+    feed.lose_track(2)
+
+    assert feed.take_snapshot(page(upto=0, now=NOW + 1), now=NOW + 1, ticks=1)
+
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 2, 2)
+    missed = Revocation(seq=1, until=UNTIL, sid=SESSION)
+    assert not feed.take_snapshot(page(missed, upto=1, now=NOW + 2), now=NOW + 2, ticks=2)
+    feed.require_fresh(NOW + 2, 2)
     assert is_revoked(feed)
 
 
@@ -401,7 +415,7 @@ def test_a_key_set_that_comes_before_the_snapshot_is_enough_once_that_is_there()
 def test_a_key_set_that_was_announced_while_the_connection_was_lost_is_fetched_first() -> None:
     feed = fresh_feed()
 
-    feed.lose_track()
+    feed.lose_track(0)
     feed.take_snapshot(page(upto=0, version=2), now=NOW, ticks=0)
 
     with pytest.raises(TrustUnavailableError):
