@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.faults import problem_of
-from services.gateway.problems import problem_response
+from services.gateway.problems import ProblemError, problem_response
 
 Direct = Callable[[Request, bytes], Awaitable[Response | None]]
 """Answers a request with its body; None, before it has done anything, where FastAPI is to."""
@@ -30,7 +30,11 @@ class DirectWay:
         if route is None:
             await self._app(scope, receive, send)
             return
-        received = await _all_of(receive)
+        try:
+            received = await _all_of(receive)
+        except ProblemError as problem:  # too large, or too late: the edge's own, said from here
+            await problem_response(problem)(scope, receive, send)
+            return
         answer = None
         if received[-1]["type"] == "http.request":  # else the client has gone before the end
             body = b"".join(message.get("body", b"") for message in received)

@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from services.contracts.topology import GATEWAY
-from services.gateway import service
+from services.gateway import problems, service
 from services.gateway.app import create_app
 from services.gateway.direct import DirectWay
 from services.gateway.parts import GatewayParts
+from services.gateway.problems import ProblemError
 from tests.services.gateway.stack import PATIENCE, TEA, Stack, User
 
 SENT: Final = {"Content-Type": "application/json", "Idempotency-Key": "both-ways"}
@@ -186,3 +187,25 @@ async def test_a_body_that_its_client_has_not_ended_is_not_taken() -> None:
     await DirectWay(fastapi, routes={("POST", "/v1/orders"): take})(scope, receive, send)
 
     assert seen == sent
+
+
+async def test_a_body_that_the_edge_refuses_is_refused_within_all_other_middleware() -> None:
+    """So the answer has the headers by which a page of a named origin may read it."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise ProblemError(problems.BODY_TOO_LARGE, "It is.")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def never(*_: object) -> Response | None:
+        raise AssertionError("there is nothing to take")
+
+    async def fastapi(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("there is nothing to pass on")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/orders", "headers": []}
+    await DirectWay(fastapi, routes={("POST", "/v1/orders"): never})(scope, receive, send)
+
+    assert sent[0]["status"] == problems.BODY_TOO_LARGE.status
