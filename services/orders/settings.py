@@ -34,7 +34,10 @@ class OrderSettings(ServiceSettings):
             if found is None:
                 raise ValueError("has the form 0-3 or 0,2,5")
             first = int(found["first"])
-            numbers.update(range(first, int(found["last"] or first) + 1))
+            last = int(found["last"] or first)
+            if last < first:  # none of them, which would mean all
+                raise ValueError("has the form 0-3, the lower number first")
+            numbers.update(range(first, last + 1))
         return tuple(sorted(numbers))
 
     @model_validator(mode="after")

@@ -224,7 +224,8 @@ def test_a_replica_may_be_given_some_shards(state: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("named", "shards"), [("0", 1), ("4", 4), ("2-4", 4), ("one", 4), ("-1", 4), ("1-1000000", 4)]
+    ("named", "shards"),
+    [("0", 1), ("4", 4), ("2-4", 4), ("one", 4), ("-1", 4), ("1-1000000", 4), ("3-1", 4)],
 )
 def test_a_replica_cannot_be_given_a_shard_that_there_is_not(
     state: Path, monkeypatch: pytest.MonkeyPatch, named: str, shards: int
