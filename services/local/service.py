@@ -91,7 +91,8 @@ class Service:
         """Start its process; whether it gets ready is another question."""
         return await Child.start(
             self.name,
-            [sys.executable, "-m", "services", self.name],
+            # -P: what lies in the working directory is not imported.
+            [sys.executable, "-P", "-m", "services", self.name],
             env=environment,
             cwd=Path.cwd(),
             log=self.log,
