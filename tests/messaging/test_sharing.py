@@ -9,6 +9,7 @@ import pytest_asyncio
 from sqlalchemy import Connection, Executable, event, insert, text
 
 from auth.errors import RefusalError
+from auth.message import CARNET_SEAL
 from auth.verifier import VerifiedMessage, Verifier
 from messaging.errors import DatabaseUnavailableError, NotYetError, RepeatedError
 from messaging.unit_of_work import UnitOfWork
@@ -246,6 +247,23 @@ async def test_what_is_refused_in_between_is_no_part_of_it(sharing: Stall) -> No
     await sharing.settled(FILLERS + 6)
     assert (await sharing.dead_letter()).headers["carnet-reason"] == "invalid_body"
     assert await sales(sharing) == ["0", "1", "2", "4", "5"]
+
+
+async def test_a_forged_signature_among_many_is_found_and_costs_the_others_nothing(
+    sharing: Stall,
+) -> None:
+    """It is another seal's, which is genuine, by the same key."""
+    messages = numbered(6)
+    seal, other = (messages[place].envelope.headers[CARNET_SEAL] for place in (3, 2))
+    forged = f"{seal.rpartition('.')[0]}.{other.rpartition('.')[2]}"
+    messages[3] = messages[3].but(extra=((CARNET_SEAL, forged),))
+
+    await at_once(sharing, *messages)
+
+    await sharing.settled(FILLERS + 6)
+    assert (await sharing.dead_letter()).headers["carnet-reason"] == "bad_signature"
+    assert await sales(sharing) == ["0", "1", "2", "4", "5"]
+    assert sharing.refusals == []
 
 
 async def test_who_grows_too_old_meanwhile_is_refused_and_nobody_else(sharing: Stall) -> None:
