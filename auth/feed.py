@@ -137,7 +137,7 @@ class Feed:
         token = parse_token(unverified_statement, limit=MAX_STATEMENT)
         match token.unverified_header["typ"]:
             case jws.KEY_SET:
-                self.adopt(unverified_statement, now=now)
+                self.adopt(unverified_statement, now=now, ticks=ticks)
             case statements.HEARTBEAT:
                 self._take_heartbeat(token, now=now, ticks=ticks)
             case statements.SNAPSHOT:
@@ -145,11 +145,11 @@ class Feed:
             case _:
                 self._take_revocation(token, now=now, ticks=ticks)
 
-    def adopt(self, unverified_statement: str, *, now: float) -> bool:
+    def adopt(self, unverified_statement: str, *, now: float, ticks: float) -> bool:
         """Take in a key set statement; whether it is newer than the one held.
 
         Where a key of the issuer was withdrawn, nothing that was told counts any more, since its
-        thief may have told it: revocations are taken anew, and until then nothing is judged.
+        thief may have told it: revocations are asked for anew, and until then nothing is judged.
 
         Raises:
             KeySetError: not to be believed, older, or another of the same version.
@@ -165,6 +165,7 @@ class Feed:
             self.revocations = RevocationList()
             self._newest_version = offered.version
             self._restart()
+            self._lost_at = ticks
         if self._newest_version <= offered.version:
             self._behind_since = None
             self._outdated = self._outdated and self._resync
@@ -193,7 +194,7 @@ class Feed:
             self._revoke(entry)
         self._applied = max(self._applied, page.upto)
         self._latest = max(self._latest, page.seq)
-        # One that was asked for before the loss may be older than what was told during it.
+        # One that was asked for before a loss may be older than what was told, and lost, since.
         since = ticks >= self._lost_at
         self._resync = self._applied < page.seq or not since
         self._close_gap(ticks)

@@ -193,7 +193,8 @@ class LiveTrust:
         self.counts["asked"] += 1
         if self._feed.wanted(self._ticks()).key_set:
             held = self._feed.key_set
-            self._feed.adopt(await supply.key_set(), now=self._clock())
+            statement = await supply.key_set()
+            self._feed.adopt(statement, now=self._clock(), ticks=self._ticks())
             self._keep_if_newer(held, supply)
         after = self._feed.wanted(self._ticks()).revocations
         while after is not None:

@@ -272,7 +272,7 @@ def test_a_key_set_announced_after_a_silence_is_had_before_anything_is_judged_ag
     assert feed.wanted(60).key_set
     with pytest.raises(TrustUnavailableError, match="newer key set"):
         feed.require_fresh(NOW + 60, 60)
-    feed.adopt(successor(), now=NOW + 60)
+    feed.adopt(successor(), now=NOW + 60, ticks=60)
     feed.require_fresh(NOW + 60, 60)
 
 
@@ -396,7 +396,7 @@ def test_nothing_is_judged_at_the_start_by_a_key_set_that_was_replaced() -> None
     with pytest.raises(TrustUnavailableError):
         feed.require_fresh(NOW, 0)
 
-    feed.adopt(successor(), now=NOW)
+    feed.adopt(successor(), now=NOW, ticks=0)
     feed.require_fresh(NOW, 0)
 
 
@@ -404,7 +404,7 @@ def test_a_key_set_that_comes_before_the_snapshot_is_enough_once_that_is_there()
     feed = silent_feed()
     feed.hear(heartbeat(version=2), now=NOW, ticks=0)
 
-    feed.adopt(successor(), now=NOW)
+    feed.adopt(successor(), now=NOW, ticks=0)
     with pytest.raises(TrustUnavailableError):
         feed.require_fresh(NOW, 0)
 
@@ -438,7 +438,7 @@ def test_a_newer_statement_that_is_not_the_newest_leaves_the_newest_wanted() -> 
     feed.hear(heartbeat(version=3), now=NOW, ticks=0)
     feed.take_snapshot(page(upto=0, version=3), now=NOW, ticks=0)
 
-    feed.adopt(successor(version=2), now=NOW)
+    feed.adopt(successor(version=2), now=NOW, ticks=0)
 
     assert feed.wanted(0).key_set
     with pytest.raises(TrustUnavailableError):
@@ -455,7 +455,7 @@ def test_what_a_thief_of_the_issuers_key_told_ends_with_the_key() -> None:
     feed.hear(beyond, now=NOW + 1, ticks=1)
     assert is_revoked(feed)
 
-    feed.adopt(successor(thief.kid), now=NOW)
+    feed.adopt(successor(thief.kid), now=NOW, ticks=1)
     with pytest.raises(TrustUnavailableError):
         feed.require_fresh(NOW + 1, 1)
 
@@ -466,6 +466,23 @@ def test_what_a_thief_of_the_issuers_key_told_ends_with_the_key() -> None:
     feed.take_snapshot(anew, now=NOW + 2, ticks=2)
     feed.require_fresh(NOW + 2, 2)
     assert not is_revoked(feed)
+
+
+def test_an_answer_from_before_a_key_was_withdrawn_lacks_what_was_forgotten_with_it() -> None:
+    feed, held = fresh_feed(), parties().issuer_next
+    revoked = Revocation(seq=1, until=UNTIL, sid=SESSION)
+    feed.hear(herald.revocation(revoked, key=held, now=NOW + 2), now=NOW + 2, ticks=2)
+
+    feed.adopt(successor(parties().issuer.kid), now=NOW + 2, ticks=2)
+    before = herald.snapshot([], after=0, upto=0, seq=0, version=2, key=held, now=NOW + 1)
+
+    assert feed.take_snapshot(before, now=NOW + 1, ticks=1)
+    with pytest.raises(TrustUnavailableError):
+        feed.require_fresh(NOW + 2, 2)
+    anew = herald.snapshot([revoked], after=0, upto=1, seq=1, version=2, key=held, now=NOW + 2)
+    feed.take_snapshot(anew, now=NOW + 2, ticks=2)
+    feed.require_fresh(NOW + 2, 2)
+    assert is_revoked(feed)
 
 
 def test_pages_follow_each_other_until_all_is_known() -> None:
@@ -498,7 +515,7 @@ def test_a_new_key_set_is_announced_and_adopted() -> None:
 def test_the_same_key_set_again_changes_nothing() -> None:
     feed = fresh_feed()
 
-    assert feed.adopt(feed.key_set.statement, now=NOW) is False
+    assert feed.adopt(feed.key_set.statement, now=NOW, ticks=0) is False
 
 
 def test_an_issuer_that_counts_anew_is_followed_and_what_was_revoked_stays_so() -> None:
