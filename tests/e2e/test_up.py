@@ -68,7 +68,7 @@ class Up:
         """The process of one service of this very run."""
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for pid in (task / "children").read_text().split():
-                if f"services.{service}\0" in Path(f"/proc/{pid}/cmdline").read_text():
+                if f"services\0{service}\0" in Path(f"/proc/{pid}/cmdline").read_text():
                     return int(pid)
         raise AssertionError(f"{service} does not run")
 
