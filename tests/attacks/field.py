@@ -21,7 +21,7 @@ from auth.revocation import RevocationList
 from auth.seal import Sealer
 from auth.verifier import Verifier
 from messaging.broker import Broker
-from messaging.consumer import ConsumerParts
+from messaging.consumer import CommandConsumer, ConsumerParts
 from messaging.database import Database, open_database
 from messaging.delivery import Delivery
 from messaging.migrations import upgrade
@@ -36,7 +36,7 @@ from services.orders.refusals import tell_refusal
 from services.orders.tables import MESSAGING, METADATA, ORDERS
 from services.orders.work import OrderWork
 from tests.auth.forge import PLACE, Scene, command_scene, parties
-from tests.messaging.raw import Raw, raw_channel
+from tests.messaging.raw import Raw, raw_channel, until
 
 DEADLINE: Final = 10.0
 FRAME: Final = 120_000
@@ -89,15 +89,22 @@ class Field:
     database: Database
     events: Subscription
     dead: Subscription
+    consumer: CommandConsumer
     runs: asyncio.Task[None]
+    sent: int = 0
 
     async def publish(self, scene: Scene, **properties: Any) -> None:
-        """Past our own publisher, which would not send some of these."""
+        """Past our own publisher, which would not send some of these.
+
+        What was sent before is judged by its own scene, which has a clock of its own.
+        """
+        await until(lambda: self.consumer.counts.total() >= self.sent)
         self.trust.scene = scene
         await self.send(scene.message(), **properties)
 
     async def send(self, message: UnverifiedMessage, **properties: Any) -> None:
         """Likewise, under the scene that was played last."""
+        self.sent += 1
         await self.raw.publish(
             PLACE.exchange,
             PLACE.routing_key,
@@ -189,7 +196,8 @@ async def open_field(amqp_url: str, folder: Path) -> AsyncIterator[Field]:
     events = Subscription(broker, listening_queue("test", EVENTS, ["#"]), prefetch=100)
     dead = Subscription(broker, shared_queue(ORDERS_COMMANDS.dead), prefetch=100)
     shutdown = asyncio.Event()
-    runs = asyncio.create_task(order_commands().run(parts, shutdown))
+    consumer = order_commands()
+    runs = asyncio.create_task(consumer.run(parts, shutdown))
     others: list[asyncio.Task[Any]] = [
         asyncio.create_task(running)
         for running in (relay.run(shutdown), events.run(shutdown), dead.run(shutdown))
@@ -198,7 +206,7 @@ async def open_field(amqp_url: str, folder: Path) -> AsyncIterator[Field]:
     await dead.wait_until_ready(DEADLINE)
     try:
         async with raw_channel(amqp_url) as raw:
-            yield Field(trust, raw, database, events, dead, runs)
+            yield Field(trust, raw, database, events, dead, consumer, runs)
     finally:
         shutdown.set()
         await asyncio.gather(runs, *others)
