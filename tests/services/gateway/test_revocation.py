@@ -52,12 +52,13 @@ def carnet(stack: Stack, user: User) -> str:
 async def revoked(user: User) -> bool:
     """Wait until the gateway itself refuses the user's access token.
 
-    A moment before, it may still have to ask the issuer, who gives it no carnet any more.
+    A moment before, it may still have to ask the issuer, who gives it no carnet any more; or, where
+    it was cut off, have to learn first what it missed.
     """
     headers = {"Authorization": f"Bearer {user.tokens['access_token']}"}
     async with asyncio.timeout(PATIENCE):
         while (answer := await user.http.get("/v1/orders", headers=headers)).is_success or (
-            answer.json()["code"] == "invalid_grant"
+            answer.json()["code"] in {"invalid_grant", "trust_unavailable"}
         ):
             pass
     return (answer.status_code, answer.json()["code"]) == (401, "revoked")
