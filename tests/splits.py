@@ -74,7 +74,7 @@ class Split:
 
     async def make_link(self) -> None:
         """Type what the page says."""
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_hex(24)  # none that reads as an option
         far = f"amqp://shop-link:{password}@{self.link.address}"
         for where, line in page_commands():
             tool, *words = shlex.split(line)
