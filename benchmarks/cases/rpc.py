@@ -24,6 +24,9 @@ from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
 
 AT_ONCE: Final = 100
+QUICKLY: Final = 10
+"""So many, where only is seen whether it works: one peer makes them one after the other."""
+
 TAKES: Final = 0.1
 BODY: Final = "x" * 600
 """As long as the token that is exchanged."""
@@ -42,11 +45,12 @@ async def run(bench: Bench) -> None:
     def contenders(count: int, takes: float) -> dict[str, Contender]:
         return {name: partial(both, bench, module, count, takes) for name, module in peers.items()}
 
+    calls = QUICKLY if bench.settings.quick else AT_ONCE
     together = await bench.side_by_side(
         "rpc.concurrent",
         {
-            "carnet": partial(both, bench, "benchmarks.ours.rpc", AT_ONCE, TAKES),
-            **contenders(AT_ONCE, TAKES),
+            "carnet": partial(both, bench, "benchmarks.ours.rpc", calls, TAKES),
+            **contenders(calls, TAKES),
         },
     )
     for name, runs in together.items():
