@@ -41,6 +41,7 @@ class Reading(Generic[Read]):
         self._token: UnverifiedToken
         self._signer = ""
         self._key: ListedKey
+        self._signed: UnverifiedToken | None = None
         self._fingerprint = ""
         self.key_set: KeySet
         """From `recall` or `find_key` on: whose keys count."""
@@ -97,10 +98,17 @@ class Reading(Generic[Read]):
     def check_signature(self) -> None:
         """Check 6."""
         jws.check_signature(self._token, self._key.key)
+        self._signed = self._token
 
     def read_claims(self) -> None:
-        """Check 7."""
-        self.claims = jws.parse_claims(self._token, self._kind)
+        """Check 7.
+
+        Raises:
+            RuntimeError: its signature was not checked, or does not hold: a bug of the caller's.
+        """
+        if self._signed is None:
+            raise RuntimeError("the signature comes before the claims")
+        self.claims = jws.parse_claims(self._signed, self._kind)
 
     def check_signer(self) -> None:
         """What is left of check 5, since only the claims tell; then the token is known."""

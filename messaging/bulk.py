@@ -66,10 +66,10 @@ async def insert_new(
 async def _insert_in_chunks(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
     columns, start = tuple(rows[0]), 0
     values_of = _values(table, columns, connection.dialect)
+    into = _insert_into(table, columns, connection.dialect)
+    group = f"({', '.join('?' * len(columns))})"
     for chunk in _CHUNKS:
         while len(rows) - start >= chunk:
-            group = f"({', '.join('?' * len(columns))})"
-            into = _insert_into(table, columns, connection.dialect)
             statement = f"{into} VALUES {', '.join([group] * chunk)}"
             taken = rows[start : start + chunk]
             await connection.exec_driver_sql(

@@ -15,8 +15,10 @@ from auth.keyset import KeySet
 from auth.message import AUTHORIZATION, UnverifiedMessage
 from auth.policy import public
 from auth.release import MAX_RELEASE_LIFE
+from auth.signers import Signers
 from auth.statement import ISSUER as ISSUERS_KEYS
 from auth.statement import KeySetDraft
+from auth.tokens import CarnetClaims
 from auth.trust import FixedTrust
 from auth.verifier import VerifiedMessage, Verifier
 from tests.auth.forge import (
@@ -225,6 +227,25 @@ def test_of_two_faults_of_one_check_the_carnets_is_told(
 
     assert _refusal(first.twice).code == code_of_one
     assert _refusal(second.twice).code == code_of_other
+
+
+# Signatures
+
+
+@pytest.mark.parametrize("forged", [False, True], ids=["nobody checked it", "it does not hold"])
+def test_no_claims_are_read_before_the_signature_holds(*, forged: bool) -> None:
+    """Whoever writes another way through the checks cannot forget the sixth."""
+    token = _by_a_stranger(carnet()) if forged else carnet()
+    reading = Signers(Desk(command_scene()).trust).reading(token.text, CarnetClaims)
+    reading.take_apart()
+    reading.read_header()
+    reading.check_algorithm()
+    reading.find_key(NOW)
+    if forged:
+        assert _refusal(reading.check_signature).code == Code.BAD_SIGNATURE
+
+    with pytest.raises(RuntimeError, match="signature"):
+        reading.read_claims()
 
 
 # Other keys
