@@ -28,10 +28,13 @@ def shards(
 ) -> None:
     """Spread the order commands over so many queues, from now on.
 
-    Makes what is missing on the broker, unbinds what served another number, and tells what waits
-    in each queue; deletes nothing.
-    Then give services CARNET_ORDERS_SHARDS: the order service first, the gateways after it. Fewer:
-    the gateways first, then the order service, and this last.
+    Makes the queues, unbinds those of another number, and tells what waits in each.
+
+    Deletes nothing.
+
+    More: this first, then CARNET_ORDERS_SHARDS for the order service, then for the gateways.
+
+    Fewer: for the gateways first, then for the order service, and this last.
     """
     counts, left = asyncio.run(_change(number))
     if json_output:
