@@ -80,7 +80,16 @@ def check_signature(token: UnverifiedToken, key: VerificationKey) -> None:
     Raises:
         UntrustedTokenError: `bad_signature`.
     """
-    if not key.verify(token.signing_input, token.signature):
+    refuse_unless(holds=key.verify(token.signing_input, token.signature))
+
+
+def refuse_unless(*, holds: bool) -> None:
+    """What a signature that does not hold means.
+
+    Raises:
+        UntrustedTokenError: `bad_signature`.
+    """
+    if not holds:
         raise UntrustedTokenError(Code.BAD_SIGNATURE, "the signature is not that key's")
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -107,6 +107,18 @@ class VerificationKey:
     def to_pem(self) -> bytes:
         """The public key in PEM (RFC 7468 §13), for those who read no JWK."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+class Signature(NamedTuple):
+    """A signature that is to be checked: over which bytes it is said to be `key`'s."""
+
+    key: VerificationKey
+    signing_input: bytes
+    signature: bytes
+
+    def holds(self) -> bool:
+        """Whether it is (`VerificationKey.verify`)."""
+        return self.key.verify(self.signing_input, self.signature)
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence

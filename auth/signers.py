@@ -7,6 +7,7 @@ from typing import Final, Generic, NoReturn, TypeVar
 from auth import jws
 from auth.checks import check_signer, check_signing_time
 from auth.errors import Code, TrustUnavailableError, UntrustedTokenError
+from auth.keys import Signature
 from auth.keyset import KeySet, ListedKey
 from auth.known import KnownTokens
 from auth.release import ReleaseClaims
@@ -95,9 +96,18 @@ class Reading(Generic[Read]):
         else:
             self._key = self._signers.issuer_key(self._token, self.key_set, now=now)
 
+    @property
+    def signature(self) -> Signature:
+        """What check 6 is about, from `find_key` on: it needs nothing else, so others can do it."""
+        return Signature(self._key.key, self._token.signing_input, self._token.signature)
+
     def check_signature(self) -> None:
         """Check 6."""
-        jws.check_signature(self._token, self._key.key)
+        self.take_verdict(holds=self.signature.holds())
+
+    def take_verdict(self, *, holds: bool) -> None:
+        """Check 6, where somebody else has found whether `signature` holds."""
+        jws.refuse_unless(holds=holds)
         self._signed = self._token
 
     def read_claims(self) -> None:

@@ -16,8 +16,10 @@ The checks of a command, in their order (`auth.errors.Check` names them):
 12. scope
 13. the inbox, which is the consumer's (`messaging.inbox`)
 
-Of both tokens the carnet is first at every check. One that came before has passed 2 to 7
-(`auth.known`); all else is judged at every use.
+A command may be verified in three parts: `Verifier.open_command` does 1 to 5, its signatures are
+checked (`Opened.signatures`), and `Verifier.close_command` does 7 to 12, or all of them where other
+keys count by then. Of both tokens the carnet is first at every check. One that came before has
+passed 2 to 7 (`auth.known`); all else is judged at every use.
 
 A command with a release is judged by that in the place of its carnet, which is not looked at but
 for being the one that was sealed (`_authenticate_released`, `_admit_released`).
@@ -29,6 +31,10 @@ stable code, or `TrustUnavailableError`; it raises nothing else, whatever came i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 from auth.checks import (
     bearer_token,
@@ -52,6 +58,7 @@ from auth.errors import (
     RevokedTokenError,
     UntrustedTokenError,
 )
+from auth.keys import Signature
 from auth.keyset import KeySet
 from auth.message import (
     AUTHORIZATION,
@@ -64,12 +71,66 @@ from auth.message import (
 from auth.policy import Expiry, Policy, at_processing
 from auth.release import Lift, ReleaseClaims, check_release_time
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
-from auth.signers import Issued, Signers
+from auth.signers import Issued, Reading, Signers
 from auth.strict import split_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 
-__all__ = ["Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
+__all__ = ["Opened", "Route", "UnverifiedMessage", "VerifiedMessage", "Verifier"]
+
+
+class _Tokens(NamedTuple):
+    """A command's two tokens, and those of them that are not known."""
+
+    carnet: Reading[CarnetClaims]
+    seal: Reading[SealClaims]
+    unread: Sequence[Reading[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message after checks 1 to 5, of which nothing is believed yet.
+
+    key_set: whose keys it is to be verified with.
+    unread: its tokens whose signatures are to be checked.
+    read: does checks 7 to 9; raises `RuntimeError` where a signature was not found to hold.
+    """
+
+    message: UnverifiedMessage
+    route: Route
+    policy: Policy
+    key_set: KeySet
+    unread: Sequence[Reading[Any]]
+    read: Callable[[], VerifiedMessage]
+
+    @classmethod
+    def genuine(
+        cls, genuine: VerifiedMessage, message: UnverifiedMessage, route: Route, policy: Policy
+    ) -> Self:
+        """One that has passed checks 6 to 9 as well."""
+        return cls(message, route, policy, genuine.key_set, (), lambda: genuine)
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """What check 6 is about, one for each of `unread`."""
+        return [token.signature for token in self.unread]
+
+    def check_signatures(self) -> None:
+        """Check 6.
+
+        Raises:
+            UntrustedTokenError: `bad_signature`.
+        """
+        self.take_verdicts([signature.holds() for signature in self.signatures])
+
+    def take_verdicts(self, verdicts: Sequence[bool]) -> None:
+        """Check 6, where somebody else has found which of `signatures` hold.
+
+        Raises:
+            UntrustedTokenError: `bad_signature`.
+        """
+        for token, holds in zip(self.unread, verdicts, strict=True):
+            token.take_verdict(holds=holds)
 
 
 class Verifier:
@@ -96,11 +157,34 @@ class Verifier:
                 9 passed), so that the refusal may be told and recorded.
             TrustUnavailableError: pause and ask again.
         """
+        opened = self.open_command(message, route, policy, now=now)
+        opened.check_signatures()
+        return self.close_command(opened, expiry, now=now)
+
+    def open_command(
+        self, message: UnverifiedMessage, route: Route, policy: Policy, *, now: float
+    ) -> Opened:
+        """The first part of `command`: checks 1 to 5, and those up to 9 where it asks no carnet.
+
+        The second is `check_signatures` of what it returns, or `take_verdicts` where somebody else
+        has checked them; the third is `close_command`. Raises as `command`.
+        """
         if header_values(message, CARNET_RELEASE):
             genuine = self._authenticate_released(message, route, policy, now=now)
-        else:
-            genuine = self._authenticate(message, route, policy, "cmd", now=now)
-        self._admit(genuine, policy, expiry, now=now)
+            return Opened.genuine(genuine, message, route, policy)
+        return self._open(message, route, policy, "cmd", now=now)
+
+    def close_command(self, opened: Opened, expiry: Expiry, *, now: float) -> VerifiedMessage:
+        """Checks 7 to 12 of a command whose signatures hold, by the time that it is now.
+
+        Raises:
+            RuntimeError: a signature was not checked, or does not hold: a bug of the caller's.
+            RefusalError, TrustUnavailableError: as `command`.
+        """
+        if not self._still_counts(opened.key_set, now=now):
+            return self.command(opened.message, opened.route, opened.policy, expiry, now=now)
+        genuine = opened.read()
+        self._admit(genuine, opened.policy, expiry, now=now)
         return genuine
 
     def command_again(
@@ -134,7 +218,9 @@ class Verifier:
         Raises:
             RefusalError, TrustUnavailableError: as `command`.
         """
-        genuine = self._authenticate(message, route, policy, "req", now=now)
+        opened = self._open(message, route, policy, "req", now=now)
+        opened.check_signatures()
+        genuine = opened.read()
         if genuine.seal.rt is None or genuine.seal.rt != message.reply_to:
             refuse_mismatch("sealed for another reply_to")
         try:
@@ -256,16 +342,17 @@ class Verifier:
 
     # Checks 1 to 9: is it genuine, and of this very message?
 
-    def _authenticate(
+    def _open(
         self, message: UnverifiedMessage, route: Route, policy: Policy, kind: Kind, *, now: float
-    ) -> VerifiedMessage:
+    ) -> Opened:
         if not policy.needs_carnet:
-            return self._authenticate_without_carnet(message, route, kind, now=now)
+            genuine = self._authenticate_without_carnet(message, route, kind, now=now)
+            return Opened.genuine(genuine, message, route, policy)
         unverified_carnet = bearer_token(only_header(message, AUTHORIZATION))  # 1
         unverified_seal = only_header(message, CARNET_SEAL)
         carnet = self._signers.reading(unverified_carnet, CarnetClaims)
         seal = self._signers.reading(unverified_seal, SealClaims)
-        unread = (seal,) if carnet.recall(now) else (carnet, seal)
+        unread: tuple[Reading[Any], ...] = (seal,) if carnet.recall(now) else (carnet, seal)
         for token in unread:
             token.take_apart()  # 2
         for token in unread:
@@ -274,8 +361,14 @@ class Verifier:
             token.check_algorithm()  # 4
         for token in unread:
             token.find_key(now)  # 5
-        for token in unread:
-            token.check_signature()  # 6
+        read = partial(self._read, message, route, kind, _Tokens(carnet, seal, unread))
+        return Opened(message, route, policy, seal.key_set, unread, read)
+
+    def _read(
+        self, message: UnverifiedMessage, route: Route, kind: Kind, tokens: _Tokens
+    ) -> VerifiedMessage:
+        """Checks 7 to 9 of what has passed 1 to 6."""
+        carnet, seal, unread = tokens
         for token in unread:
             token.read_claims()  # 7
         for token in unread:

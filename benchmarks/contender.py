@@ -45,8 +45,8 @@ class Run:
     """What one program measured of itself.
 
     began, ended: seconds of the monotonic clock, which all processes share.
-    cpu: seconds of processor time in between, all threads.
-    peak: most resident memory of the process so far, in bytes.
+    cpu: seconds of processor time in between, all threads, and the processes beside it.
+    peak: most resident memory of all these processes so far, in bytes.
     """
 
     handled: int
@@ -80,7 +80,7 @@ class Meter:
 
     def begin(self) -> None:
         """Start the clock; the first `tick` does, where nobody has."""
-        self._began, self._cpu_before = time.monotonic(), time.process_time()
+        self._began, self._cpu_before = time.monotonic(), processor_time()
         self._ended, self._cpu_after = self._began, self._cpu_before
 
     def tick(self) -> bool:
@@ -92,7 +92,7 @@ class Meter:
 
     def end(self) -> None:
         """Stop the clock."""
-        self._ended, self._cpu_after = time.monotonic(), time.process_time()
+        self._ended, self._cpu_after = time.monotonic(), processor_time()
 
     def report(self) -> None:
         """Print what was measured."""
@@ -101,14 +101,36 @@ class Meter:
         print(json.dumps(asdict(run)), flush=True)
 
 
+def processor_time() -> float:
+    """Seconds of processor time so far, of this process and of those that it has started."""
+    return time.process_time() + sum(map(_time_of, _children()))
+
+
+def _time_of(pid: int) -> float:
+    """In user and in kernel mode (proc(5), `stat`)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def peak_memory() -> int:
-    """Most resident memory so far, in bytes (proc(5), `VmHWM`).
+    """Most resident memory so far, in bytes, as `processor_time`.
 
     Not `ru_maxrss`: that one begins with what the parent had when it forked.
     """
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return _peak_of(os.getpid()) + sum(map(_peak_of, _children()))
+
+
+def _peak_of(pid: int) -> int:
+    """`VmHWM` (proc(5), `status`)."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     peak = next(line for line in lines if line.startswith("VmHWM:"))
     return int(peak.split()[1]) * 1024
+
+
+def _children() -> list[int]:
+    """The processes that this one has started, and that run."""
+    files = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for file in files for pid in file.read_text(encoding="ascii").split()]
 
 
 def wait_for_go() -> None:

@@ -1,7 +1,7 @@
 """What a consumer of commands runs on; a service's `__main__` makes it, a test makes others."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from auth.errors import RefusalError
@@ -11,6 +11,7 @@ from messaging.broker import Broker
 from messaging.database import Database
 from messaging.pruning import INTERVAL
 from messaging.publisher import Publisher
+from messaging.signatures import CheckedHere, Signatures
 from messaging.tables import MessagingTables
 from messaging.unit_of_work import UnitOfWork
 
@@ -37,6 +38,7 @@ class ConsumerParts:
     concurrency: handlers at once, beside the transaction that many share.
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
+    signatures: who checks them.
     pruning: seconds between two rounds of pruning, on average.
     """
 
@@ -57,3 +59,4 @@ class ConsumerParts:
     drain: float = DRAIN
     time_limit: float = TIME_LIMIT
     pruning: float = INTERVAL
+    signatures: Signatures = field(default_factory=CheckedHere)

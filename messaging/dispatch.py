@@ -1,7 +1,8 @@
 """From deliveries to their outcomes: what happens to each, in this order.
 
-1. Deliveries are taken as they come, many at a time, and verified. The bodies of the genuine ones
-   are parsed.
+1. Deliveries are taken as they come, many at a time, and verified up to their signatures, which
+   a process beside ours may check (`messaging.signatures`) while those before them are handled.
+   Then the rest is verified, and the bodies of the genuine ones are parsed.
 2. One that was delivered before may have killed us. It runs alone: once all others have ended,
    and after its start was written down; the fifth crash of it was the last.
 3. Each waits for those that came before it and are about the same thing.
@@ -38,6 +39,7 @@ from typing import Final
 import structlog
 
 from auth.errors import RefusalError, TrustUnavailableError
+from auth.verifier import Opened
 from messaging.consumer_parts import ConsumerParts
 from messaging.delivery import Delivery, Registration
 from messaging.errors import (
@@ -69,6 +71,8 @@ before; then all are done by themselves."""
 
 log = structlog.get_logger(__name__)
 
+Opening = list[tuple[Delivery, Opened | RefusalError]]
+"""Deliveries, each checked up to its signatures."""
 Verdict = Accepted | RefusalError
 Job = Callable[[], Awaitable[None]]
 
@@ -122,10 +126,11 @@ class Dispatcher:
 
     async def run(self, subscriptions: Subscriptions) -> None:
         """Handle what comes until the subscriptions end, and what runs then."""
+        opened: asyncio.Queue[Opening | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as self._jobs:
-            while deliveries := await subscriptions.next_few(TOGETHER):
-                for few in _companies(deliveries):
-                    await self._take(few)
+            self._jobs.create_task(self._open_ahead(subscriptions, opened), name="opening")
+            while (opening := await opened.get()) is not None:
+                await self._take(opening)
             self._begin_shared()
 
     async def stop(self) -> None:
@@ -143,14 +148,15 @@ class Dispatcher:
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _take(self, few: Sequence[Delivery]) -> None:
+    async def _take(self, opening: Opening) -> None:
         """Judge these, and begin to handle each as soon as there is room for it."""
+        few = [delivery for delivery, _ in opening]
         alone = few[0].redelivered  # any of these may have killed us: each is one by itself
         if alone:
             await self._idle()
         verdicts: list[Verdict] = []
         async with self._edge(few):
-            verdicts = await self._patience(few).insist(partial(self._judge, few))
+            verdicts = await self._patience(few).insist(partial(self._judge, opening))
         if not verdicts:
             return
         for delivery, verdict in zip(few, verdicts, strict=True):
@@ -217,21 +223,53 @@ class Dispatcher:
 
     # What they are
 
-    async def _judge(self, few: Sequence[Delivery]) -> list[Verdict]:
-        now = self._parts.clock()
-        return [await self._accept(delivery, now) for delivery in few]
+    async def _open_ahead(
+        self, subscriptions: Subscriptions, opened: asyncio.Queue[Opening | None]
+    ) -> None:
+        """Check what comes next up to its signatures, while what came before is handled."""
+        while deliveries := await subscriptions.next_few(TOGETHER):
+            for few in _companies(deliveries):
+                async with self._edge(few):
+                    opening = partial(self._open_all, few)
+                    await opened.put(await self._patience(few).insist(opening))
+        await opened.put(None)
 
-    async def _accept(self, delivery: Delivery, now: float) -> Verdict:
-        """What it is, as far as it is genuine and may be started."""
+    async def _open_all(self, few: Sequence[Delivery]) -> Opening:
+        now = self._parts.clock()
+        opened = [self._open(delivery, now) for delivery in few]
+        signatures = [
+            signature
+            for each in opened
+            if isinstance(each, Opened)
+            for signature in each.signatures
+        ]
+        verdicts = iter(await self._parts.signatures.check(signatures))
+        return [
+            (delivery, each if isinstance(each, RefusalError) else _signed(each, verdicts))
+            for delivery, each in zip(few, opened, strict=True)
+        ]
+
+    async def _judge(self, opening: Opening) -> list[Verdict]:
+        now = self._parts.clock()
+        return [
+            each if isinstance(each, RefusalError) else await self._accept(each, delivery, now)
+            for delivery, each in opening
+        ]
+
+    def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
         try:
             handler = self._handlers.choose(delivery.type)
-            message = self._parts.verifier.command(
-                delivery.unverified(),
-                handler.contract.route,
-                handler.policy,
-                handler.expiry,
-                now=now,
+            return self._parts.verifier.open_command(
+                delivery.unverified(), handler.contract.route, handler.policy, now=now
             )
+        except RefusalError as refusal:
+            return refusal
+
+    async def _accept(self, opened: Opened, delivery: Delivery, now: float) -> Verdict:
+        """What it is, as far as it is genuine and may be started."""
+        handler = self._handlers.choose(delivery.type)
+        try:
+            message = self._parts.verifier.close_command(opened, handler.expiry, now=now)
         except RefusalError as refusal:
             return refusal
         if message.release is not None and message.release.what == "discard":
@@ -356,6 +394,15 @@ def _companies(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
                 yield [delivery]
         else:
             yield list(few)
+
+
+def _signed(opened: Opened, verdicts: Iterator[bool]) -> Opened | RefusalError:
+    """It, if its signatures hold: the next verdicts are theirs."""
+    try:
+        opened.take_verdicts([next(verdicts) for _ in opened.signatures])
+    except RefusalError as refusal:
+        return refusal
+    return opened
 
 
 def _without(

@@ -1,7 +1,8 @@
 """Consume: orders that lie in a quorum queue, taken by one process, with a handler of no work.
 
 Carnet verifies carnet, seal, revocation and scope, and commits an inbox row for each (SQLite, on
-disk) before it acknowledges; `carnet_verify` does all but the inbox. The peers do what their name
+disk) before it acknowledges; a process beside it checks the signatures, and none does for
+`carnet_alone`. `carnet_verify` does all but the inbox, alone. The peers do what their name
 says. A peer's messages have no seal, so they are shorter.
 """
 
@@ -30,10 +31,10 @@ async def run(bench: Bench) -> None:
     plain = [letter.unsealed() for letter in few]
     jwk = jwk_of_issuer(bench.keys)
 
-    def ours(module: str, batch: list[Letter]) -> Any:
+    def ours(module: str, batch: list[Letter], **options: Any) -> Any:
         async def contend() -> Run:
             return await bench.consumer(
-                f"benchmarks.ours.{module}", ORDER_SERVICE, QUEUE, batch, **bench.ours()
+                f"benchmarks.ours.{module}", ORDER_SERVICE, QUEUE, batch, **bench.ours(**options)
             )
 
         return contend
@@ -45,6 +46,7 @@ async def run(bench: Bench) -> None:
 
     contenders = {
         "carnet": ours("consume", few),
+        "carnet_alone": ours("consume", few, alone=True),
         "carnet_5000_sessions": ours("consume", many),
         "carnet_verify": ours("verify", few),
         "handwritten_unverified": peer("handwritten"),

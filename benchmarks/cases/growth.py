@@ -137,7 +137,9 @@ async def _workers(bench: Bench) -> None:
     async def work(workers: int) -> Run:
         async with bench.postgres.fresh_database() as url:
             await filling.fill(bench.operator, QUEUE, letters)
-            job = Job(bench.broker.url(ORDER_SERVICE), QUEUE, 0, bench.ours(database=url))
+            job = Job(
+                bench.broker.url(ORDER_SERVICE), QUEUE, 0, bench.ours(database=url, alone=True)
+            )
             measured = await run_together(
                 MODULE,
                 job,

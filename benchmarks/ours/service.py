@@ -21,6 +21,7 @@ from messaging.database import open_database
 from messaging.migrations import upgrade
 from messaging.pause import first_of
 from messaging.publisher import Publisher
+from messaging.signatures import CheckedHere, CheckingProcess
 from services import orders
 from services.contracts.topology import ORDER_SERVICE
 from services.logs import configure_logging
@@ -77,6 +78,7 @@ async def parts_of(
         clock=time.time,
         service=ORDER_SERVICE,
         prefetch=PREFETCH,
+        signatures=CheckedHere() if job.options.get("alone") else CheckingProcess(),
     )
 
 
@@ -88,11 +90,13 @@ async def consume(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     wait_for_go()
     async with asyncio.TaskGroup() as running:
+        if isinstance(parts.signatures, CheckingProcess):
+            running.create_task(parts.signatures.run(shutdown))
         meter.begin()
         running.create_task(consumer.run(parts, shutdown))
         await _until_done(consumer.counts, meter, job.count, woken, stopped)
+        meter.report()  # while the process beside it runs, which is counted too
         shutdown.set()
-    meter.report()
 
 
 async def _until_done(

@@ -14,6 +14,7 @@ from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
 from messaging.rpc import RpcClient, RpcParts
+from messaging.signatures import CheckedHere, CheckingProcess
 from services.broker_login import broker_tokens
 from services.contracts.topology import ORDER_SERVICE, orders_commands, orders_topology
 from services.http import HttpServer, health_app
@@ -78,6 +79,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             sealer=identity.sealer,
             clock=clock,
         )
+        checking = CheckingProcess()
         consumer_parts = ConsumerParts(
             broker=broker,
             publisher=publisher,
@@ -94,6 +96,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             prefetch=settings.prefetch,
             concurrency=settings.concurrency,
             drain=settings.shutdown_deadline,
+            signatures=checking if settings.signature_process else CheckedHere(),
         )
         rpc = RpcClient(
             broker,
@@ -118,6 +121,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as running:
             running.create_task(relay.run(drained), name="outbox relay")
+            running.create_task(checking.run(drained), name="checking process")
             running.create_task(trust.run(trust_supply(rpc, settings), drained), name="trust")
             async with asyncio.TaskGroup() as serving:
                 serving.create_task(commands.run(consumer_parts, shutdown), name="commands")

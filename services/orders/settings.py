@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from messaging.consumer_parts import CONCURRENCY, PREFETCH
+from messaging.signatures import has_several_cores
 from services.settings import ServiceSettings
 
 _NUMBERS: Final = re.compile(r"(?P<first>[0-9]{1,2})(-(?P<last>[0-9]{1,2}))?")
@@ -20,6 +21,10 @@ class OrderSettings(ServiceSettings):
     orders_shard: Annotated[tuple[int, ...], NoDecode] = Field(
         default=(),
         description="Shards that this replica consumes, as 0-3 or 0,2,5; all where none is named",
+    )
+    signature_process: bool = Field(
+        default_factory=has_several_cores,
+        description="Check signatures in a process beside, once there are many",
     )
     concurrency: int = Field(default=CONCURRENCY, ge=1, le=1000, description="Handlers at once")
 

@@ -10,25 +10,25 @@ from sqlalchemy import Connection, Executable, event, insert, text
 
 from auth.errors import RefusalError
 from auth.message import CARNET_SEAL
-from auth.verifier import VerifiedMessage, Verifier
+from auth.verifier import Opened, Verifier
 from messaging.errors import DatabaseUnavailableError, NotYetError, RepeatedError
 from messaging.unit_of_work import UnitOfWork
 from tests.messaging.market import GATEWAY, MARKET, WORK, Message, Sell, sell
 from tests.messaging.raw import until
 from tests.messaging.stall import TABLES, Stall
 
-FILLERS = 1
+FILLERS = 3
 RETURNED = (("x-death", "forged"),)
 """As if it came out of a retry queue: then it is handled by itself."""
 
 
 class _Counting(Verifier):
-    asked = 0
-    """How often a command was to be verified."""
+    opened = 0
+    """Commands that were checked up to their signatures."""
 
-    def command(self, *arguments: Any, **options: Any) -> VerifiedMessage:
-        self.asked += 1
-        return super().command(*arguments, **options)
+    def open_command(self, *arguments: Any, **options: Any) -> Opened:
+        self.opened += 1
+        return super().open_command(*arguments, **options)
 
 
 @pytest_asyncio.fixture
@@ -41,14 +41,15 @@ async def sharing(any_stall: Stall) -> Stall:
 async def at_once(stall: Stall, *messages: Message, **parts: Any) -> None:
     """Open the stall, and have these looked at all at once, while no transaction is shared.
 
-    Trust is away until they have all arrived behind another one, with which the consumer stops
-    taking more. That one is handled by itself.
+    Trust is away until they have all arrived behind three others: one is being judged, one is
+    next, and with one the consumer stops taking more. Those are handled by themselves.
     """
     verifier = _Counting(stall.trust, audience=MARKET)
     stall.trust.silent = True
     await stall.open(verifier=verifier, **parts)
-    await stall.send(sell("filler").but(extra=RETURNED))
-    await until(lambda: verifier.asked > 0)
+    for number in range(FILLERS):
+        await stall.send(sell("filler").but(extra=RETURNED))
+        await until(lambda number=number: verifier.opened == number + 1)  # type: ignore[misc]
     await stall.send(*messages)
     await until(lambda: stall.waiting() == FILLERS + len(messages))
     stall.trust.silent = False
@@ -337,6 +338,7 @@ async def test_what_outlives_the_drain_is_undone_and_given_back(sharing: Stall) 
     sharing.before = hold
     others = asyncio.all_tasks()
     await at_once(sharing, *numbered(10), drain=0.05)
+    await sharing.settled(FILLERS)
     await until(lambda: "4" in sharing.starts)
 
     await sharing.close()

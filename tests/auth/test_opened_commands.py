@@ -1,11 +1,11 @@
-"""A command that is verified again before its handler runs gets the verdict that holds then.
+"""A command that is verified in parts gets the verdict that it would get in one go.
 
-Meanwhile the world may have changed: keys, revocations, time.
+Between the parts the world may change: keys, revocations, time. What counts is what holds when the
+command is closed, and again when it is verified anew before its handler runs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pytest
 
@@ -20,7 +20,7 @@ from auth.statement import ISSUER as ISSUERS_KEYS
 from auth.statement import KeySetDraft
 from auth.tokens import CarnetClaims
 from auth.trust import FixedTrust
-from auth.verifier import VerifiedMessage, Verifier
+from auth.verifier import Opened, VerifiedMessage, Verifier
 from tests.auth.forge import (
     GATEWAY,
     LIST,
@@ -61,12 +61,22 @@ class Desk:
             message or self.message, scene.route, scene.policy, scene.expiry, now=self.now
         )
 
-    def verified(self, message: UnverifiedMessage | None = None) -> VerifiedMessage:
-        """Verified in one go, by the verifier that has seen what came before."""
-        scene = self.scene
-        return self.verifier.command(
-            message or self.message, scene.route, scene.policy, scene.expiry, now=self.now
+    def open(self, message: UnverifiedMessage | None = None) -> Opened:
+        return self.verifier.open_command(
+            message or self.message, self.scene.route, self.scene.policy, now=self.now
         )
+
+    def opened(self) -> Opened:
+        """Up to its signatures, which hold."""
+        opened = self.open()
+        opened.check_signatures()
+        return opened
+
+    def close(self, opened: Opened) -> VerifiedMessage:
+        return self.verifier.close_command(opened, self.scene.expiry, now=self.now)
+
+    def closed(self) -> VerifiedMessage:
+        return self.close(self.opened())
 
     def again(self, genuine: VerifiedMessage) -> VerifiedMessage:
         scene = self.scene
@@ -74,9 +84,9 @@ class Desk:
             genuine, self.message, scene.route, scene.policy, scene.expiry, now=self.now
         )
 
-    def twice(self) -> VerifiedMessage:
-        """Verified, and again, with nothing in between."""
-        return self.again(self.verified())
+    def in_parts(self) -> VerifiedMessage:
+        """All of it, with nothing in between."""
+        return self.again(self.closed())
 
     def believe(self, edit: Callable[[KeySetDraft], object]) -> KeySet:
         """Another statement counts from now on."""
@@ -114,29 +124,29 @@ def _refusal(judge: Callable[[], object]) -> RefusalError:
 KNOWN = pytest.mark.parametrize("known", [False, True], ids=["new carnet", "known carnet"])
 
 
-# The same verdict, known or not
+# The same verdict
 
 
 @pytest.mark.parametrize(
     ("code", "name"), [(code, name) for code, rows in ROWS.items() for name in rows]
 )
-def test_what_is_refused_is_refused_by_a_verifier_that_goes_on(code: Code, name: str) -> None:
+def test_parts_refuse_what_is_refused_in_one_go(code: Code, name: str) -> None:
     """Every row of test_commands.py: by the same code, as known or unknown a message."""
     desk = Desk(ROWS[code][name](command_scene()))
 
-    whole, twice = _refusal(desk.whole), _refusal(desk.twice)
+    whole, parts = _refusal(desk.whole), _refusal(desk.in_parts)
 
-    assert twice.code == whole.code == code
-    assert twice.detail == whole.detail
-    assert twice.authenticated == whole.authenticated
+    assert parts.code == whole.code == code
+    assert parts.detail == whole.detail
+    assert parts.authenticated == whole.authenticated
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_release_is_refused_that(what: str) -> None:
+def test_parts_refuse_a_release_that(what: str) -> None:
     """Every row of test_releases.py; nobody's message is a refused one for it."""
     desk = Desk(BAD[what][0](_released()))
 
-    refusal = _refusal(desk.twice)
+    refusal = _refusal(desk.in_parts)
 
     assert refusal.code == Code.RELEASE_REFUSED
     assert BAD[what][1] in refusal.detail
@@ -144,14 +154,14 @@ def test_a_release_is_refused_that(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ACCEPTED)
-def test_what_has_not_changed_is_accepted_again(what: str) -> None:
+def test_parts_accept_a_command(what: str) -> None:
     desk = Desk(ACCEPTED[what]())
 
-    verified = desk.verified()
+    closed = desk.closed()
 
-    assert verified == desk.whole()
-    assert verified.key_set is desk.trust.key_set
-    assert desk.again(verified) is verified
+    assert closed == desk.whole()
+    assert closed.key_set is desk.trust.key_set
+    assert desk.again(closed) is closed
 
 
 def _by_a_stranger(token: Token) -> Token:
@@ -185,7 +195,7 @@ OF_SEALS: dict[int, tuple[Change, Code]] = {
 @pytest.mark.parametrize("of_seal", OF_SEALS)
 @pytest.mark.parametrize("of_carnet", OF_CARNETS)
 def test_of_two_faults_the_one_of_the_earlier_check_is_told(of_carnet: int, of_seal: int) -> None:
-    """The order is that of the docstring of `auth.verifier`."""
+    """In one go and in parts: the order is that of the docstring of `auth.verifier`."""
     scene = command_scene()
     scene.revocations.revoke_session(ENDED, until=NOW + 2 * DAY)
     spoil_carnet, code_of_carnet = OF_CARNETS[of_carnet]
@@ -196,7 +206,7 @@ def test_of_two_faults_the_one_of_the_earlier_check_is_told(of_carnet: int, of_s
 
     assert _refusal(desk.whole).code == expected
     for _ in range(2):  # the second time the carnet is known, if it is genuine
-        assert _refusal(desk.twice).code == expected
+        assert _refusal(desk.in_parts).code == expected
 
 
 SAME_CHECK: list[tuple[Change, Code, Change, Code]] = [
@@ -225,11 +235,96 @@ def test_of_two_faults_of_one_check_the_carnets_is_told(
     first = Desk(replace(scene, carnet=one(carnet()), seal=other(scene.seal)))
     second = Desk(replace(scene, carnet=other(carnet()), seal=one(scene.seal)))
 
-    assert _refusal(first.twice).code == code_of_one
-    assert _refusal(second.twice).code == code_of_other
+    assert _refusal(first.in_parts).code == code_of_one
+    assert _refusal(second.in_parts).code == code_of_other
 
 
 # Signatures
+
+
+def _forge_carnet(scene: Scene) -> Scene:
+    return replace(scene, carnet=_by_a_stranger(carnet()))
+
+
+def _forge_seal(scene: Scene) -> Scene:
+    return replace(scene, seal=_by_a_stranger(scene.seal))
+
+
+def test_a_forged_signature_is_found_by_the_second_part() -> None:
+    for forge in (_forge_carnet, _forge_seal):
+        opened = Desk(forge(command_scene())).open()
+
+        assert _refusal(opened.check_signatures).code == Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("forge", [_forge_carnet, _forge_seal], ids=["carnet", "seal"])
+def test_nothing_is_closed_whose_signature_does_not_hold(forge: Callable[[Scene], Scene]) -> None:
+    """A caller that does not heed the second part gets no verdict, and teaches no forgery."""
+    desk = Desk(forge(command_scene()))
+    opened = desk.open()
+    _refusal(opened.check_signatures)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="signature"):
+            desk.close(opened)
+
+    assert _refusal(desk.in_parts).code == Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [_forge_carnet, _forge_seal, lambda scene: scene],
+    ids=["forged carnet", "forged seal", "genuine"],
+)
+@KNOWN
+def test_nothing_is_closed_whose_signatures_nobody_checked(
+    forge: Callable[[Scene], Scene], *, known: bool
+) -> None:
+    desk = Desk(forge(command_scene()))
+    if known:
+        genuine = Desk(command_scene())
+        desk.verifier, desk.trust = genuine.verifier, genuine.trust
+        genuine.in_parts()
+    opened = desk.open()
+
+    with pytest.raises(RuntimeError, match="signature"):
+        desk.close(opened)
+
+
+def test_only_the_seal_is_left_to_check_of_a_carnet_that_is_known() -> None:
+    desk = Desk(command_scene())
+    assert len(desk.open().unread) == 2
+    assert len(desk.open().unread) == 2  # opened is not known
+
+    desk.closed()
+
+    assert len(desk.open().unread) == 1
+    assert desk.closed() == desk.whole()
+
+
+def test_what_needs_no_carnet_is_opened_with_its_signature_checked() -> None:
+    for scene in (_public(), _released()):
+        assert Desk(scene).open().unread == ()
+        assert _refusal(Desk(_forge_seal(scene)).open).code == Code.BAD_SIGNATURE
+
+
+def test_what_others_have_found_of_signatures_counts_as_if_it_were_found_here() -> None:
+    desk = Desk(_forge_seal(command_scene()))
+    opened = desk.open()
+    verdicts = [signature.holds() for signature in opened.signatures]
+    assert verdicts == [True, False]  # the carnet's and the seal's
+
+    assert _refusal(lambda: opened.take_verdicts(verdicts)).code == Code.BAD_SIGNATURE
+    with pytest.raises(RuntimeError, match="signature"):
+        desk.close(opened)
+
+
+@pytest.mark.parametrize("verdicts", [[], [True], [True, True, True]])
+def test_a_verdict_too_few_or_too_many_is_none(verdicts: list[bool]) -> None:
+    opened = Desk(command_scene()).open()
+
+    with pytest.raises(ValueError, match="zip"):
+        opened.take_verdicts(verdicts)
 
 
 @pytest.mark.parametrize("forged", [False, True], ids=["nobody checked it", "it does not hold"])
@@ -311,8 +406,39 @@ BY_EDIT = pytest.mark.parametrize(
 def _desk(*, known: bool) -> Desk:
     desk = Desk(command_scene())
     if known:
-        desk.twice()
+        desk.in_parts()
     return desk
+
+
+@KNOWN
+@BY_EDIT
+def test_keys_that_change_before_the_signatures_count(
+    edit: Callable[[KeySetDraft], None], code: Code, *, known: bool
+) -> None:
+    desk = _desk(known=known)
+    opened = desk.open()
+
+    desk.believe(edit)
+    opened.check_signatures()  # by the keys that it was opened with
+
+    refusal = _refusal(lambda: desk.close(opened))
+    assert refusal.code == code
+    assert refusal.authenticated is None
+
+
+@KNOWN
+@BY_EDIT
+def test_keys_that_change_after_the_signatures_count(
+    edit: Callable[[KeySetDraft], None], code: Code, *, known: bool
+) -> None:
+    desk = _desk(known=known)
+    opened = desk.opened()
+
+    desk.believe(edit)
+
+    refusal = _refusal(lambda: desk.close(opened))
+    assert refusal.code == code
+    assert refusal.authenticated is None
 
 
 @KNOWN
@@ -321,11 +447,11 @@ def test_keys_that_change_before_the_handler_runs_count(
     edit: Callable[[KeySetDraft], None], code: Code, *, known: bool
 ) -> None:
     desk = _desk(known=known)
-    verified = desk.verified()
+    closed = desk.closed()
 
     desk.believe(edit)
 
-    refusal = _refusal(lambda: desk.again(verified))
+    refusal = _refusal(lambda: desk.again(closed))
     assert refusal.code == code
     assert refusal.authenticated is None
 
@@ -334,38 +460,59 @@ def test_keys_that_change_before_the_handler_runs_count(
     "what", ["without a carnet", "that is released", "that is to be discarded"]
 )
 def test_the_withdrawal_of_the_sealing_key_ends_also_a_command(what: str) -> None:
+    """Those have no signature left to check after they were opened."""
     desk = Desk(ACCEPTED[what]())
-    verified = desk.verified()
+    opened, closed = desk.opened(), desk.closed()
 
     desk.believe(_withdraw_the_gateways_key)
 
-    assert _refusal(lambda: desk.again(verified)).code == Code.UNKNOWN_KEY
+    assert _refusal(lambda: desk.close(opened)).code == Code.UNKNOWN_KEY
+    assert _refusal(lambda: desk.again(closed)).code == Code.UNKNOWN_KEY
 
 
-def test_what_was_refused_may_be_verified_by_a_key_that_was_listed_meanwhile() -> None:
+def test_a_key_that_was_listed_meanwhile_lets_nothing_in_that_was_refused() -> None:
+    """It was opened by keys that are gone; closed, it is verified by those that are there."""
     desk = Desk(replace(command_scene(), seal=command_scene().seal.with_key(WHO.stranger)))
-    assert _refusal(desk.verified).code == Code.UNKNOWN_KEY
+    assert _refusal(desk.open).code == Code.UNKNOWN_KEY
 
     desk.believe(_retire_the_gateways_key)
 
-    assert desk.twice()
+    assert desk.in_parts()
 
 
 @pytest.mark.parametrize("what", ACCEPTED)
 def test_what_other_keys_verify_as_well_is_theirs_then(what: str) -> None:
     desk = Desk(ACCEPTED[what]())
-    before = desk.verified()
+    opened, before = desk.opened(), desk.closed()
 
     now = desk.believe(lambda draft: draft.promote(ISSUERS_KEYS, WHO.issuer_next.kid, now=LATER))
 
     assert before.key_set is not now
+    assert desk.close(opened).key_set is now
     again = desk.again(before)
     assert again == before
     assert again.key_set is now
     assert desk.again(again) is again
 
 
+def test_after_a_change_of_keys_a_forged_signature_is_found_although_nobody_checked_it() -> None:
+    """`close_command` verifies anew then, all of it."""
+    desk = Desk(_forge_seal(command_scene()))
+    opened = desk.open()
+
+    desk.believe(lambda draft: draft.promote(ISSUERS_KEYS, WHO.issuer_next.kid, now=NOW))
+
+    assert _refusal(lambda: desk.close(opened)).code == Code.BAD_SIGNATURE
+
+
 # Revocation and time
+
+
+def _later(
+    desk: Desk, opened: Opened, closed: VerifiedMessage
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The parts that are still to come, of one that was opened and one that was closed."""
+    return (lambda: desk.close(opened), lambda: desk.again(closed))
 
 
 def _end_the_session(desk: Desk) -> None:
@@ -393,26 +540,27 @@ def test_a_command_is_refused_as_a_known_one_when_meanwhile(
     change: Callable[[Desk], None], code: Code, *, known: bool
 ) -> None:
     desk = _desk(known=known)
-    verified = desk.verified()
+    opened, closed = desk.opened(), desk.closed()
 
     change(desk)
 
-    refusal = _refusal(lambda: desk.again(verified))
-    assert refusal.code == code
-    assert refusal.authenticated == verified
+    for judge in _later(desk, opened, closed):
+        refusal = _refusal(judge)
+        assert refusal.code == code
+        assert refusal.authenticated == closed
 
 
 @pytest.mark.parametrize("what", ["that is released", "that is to be discarded"])
 def test_a_release_that_has_ended_meanwhile_counts_no_more(what: str) -> None:
     """And makes its message no refused one: another release may come."""
     desk = Desk(ACCEPTED[what]())
-    verified = desk.verified()
+    opened, closed = desk.opened(), desk.closed()
     desk.now = LATER + MAX_RELEASE_LIFE + LEEWAY
-    assert desk.again(verified) == verified
+    assert desk.again(desk.close(opened)) == closed
 
     desk.now += 1
 
-    for judge in (partial(desk.again, verified), desk.whole):
+    for judge in (*_later(desk, opened, closed), desk.whole):
         refusal = _refusal(judge)
         assert refusal.code == Code.RELEASE_EXPIRED
         assert refusal.authenticated is None
@@ -424,15 +572,14 @@ def test_a_statement_that_has_expired_meanwhile_judges_nothing(what: str, *, kno
     """Neither lets it in nor refuses it, although it has waited for too long by then."""
     desk = Desk(ACCEPTED[what]())
     if known:
-        desk.twice()
-    verified = desk.verified()
+        desk.in_parts()
+    opened, closed = desk.opened(), desk.closed()
 
     desk.now = desk.trust.key_set.expires_at + 1
 
-    with pytest.raises(TrustUnavailableError):
-        desk.again(verified)
-    with pytest.raises(TrustUnavailableError):
-        desk.whole()
+    for judge in (*_later(desk, opened, closed), desk.whole):
+        with pytest.raises(TrustUnavailableError):
+            judge()
 
 
 @KNOWN
@@ -447,4 +594,4 @@ def test_under_an_expired_statement_what_has_no_form_is_refused_all_the_same(
     spoilt = replace(desk.message, headers={**desk.message.headers, header: value})
 
     assert _refusal(lambda: desk.whole(spoilt)).code == Code.MALFORMED_TOKEN
-    assert _refusal(lambda: desk.verified(spoilt)).code == Code.MALFORMED_TOKEN
+    assert _refusal(lambda: desk.open(spoilt)).code == Code.MALFORMED_TOKEN
