@@ -1,8 +1,8 @@
 """Everything side by side in one run: `python -m benchmarks [--quick] [--only CASE]`.
 
 Each module in `benchmarks/cases/` is a case. They run on one private RabbitMQ node (or container),
-one after the other; figures go to `benchmarks/results.json`, tables to the terminal.
-`benchmarks.report` makes `docs/performance.md` of them.
+one after the other (in quick mode two at once); figures go to `benchmarks/results.json`, tables to
+the terminal. `benchmarks.report` makes `docs/performance.md` of them.
 """
 
 import asyncio
@@ -19,13 +19,15 @@ import uvloop
 
 from benchmarks import cases, results
 from benchmarks.harness import QUICK, Bench, Settings
-from services.local.broker import open_broker
+from benchmarks.node import Lane, lanes
 from services.local.trust import make_local_trust
 from services.logs import configure_logging
 from tests.databases import Postgres
 
 QUICK_RESULTS: Final = Path("build", "bench-quick.json")
-FIRST: Final = ("consume", "publish", "store", "growth")
+FIRST: Final = ("consume", "publish", "store", "growth", "rpc", "system")
+"""In this order; the long ones come early, so that two lanes end together."""
+
 CASES: Final = sorted(
     (module.name for module in pkgutil.iter_modules(cases.__path__)),
     key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name),
@@ -33,20 +35,26 @@ CASES: Final = sorted(
 
 
 async def measure(only: list[str], settings: Settings, path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="carnet-bench-") as folder:
-        state = Path(folder)
+    """Run the cases: one after the other, or as many at once as there are lanes."""
+    names, postgres = iter(only or CASES), Postgres()
+
+    async def run(lane: Lane, state: Path) -> None:
+        await asyncio.to_thread(state.mkdir)
         await asyncio.to_thread(make_local_trust, state, None)
-        broker = await open_broker(state / "broker", given_url=None, tokens=None, say=print)
-        postgres = Postgres()
-        bench = Bench(state, broker, settings, path, postgres)
-        bench.say(f"on {broker.description}")
-        try:
-            for name in only or CASES:
-                await importlib.import_module(f"benchmarks.cases.{name}").run(bench)
-                bench.forget_letters()
-        finally:
-            await postgres.close()
-            await broker.discard()
+        bench = Bench(state, lane, settings, path, postgres)
+        for name in names:  # the next that no lane has begun
+            await importlib.import_module(f"benchmarks.cases.{name}").run(bench)
+            bench.forget_letters()
+
+    with tempfile.TemporaryDirectory(prefix="carnet-bench-") as folder:
+        async with lanes(Path(folder, "broker"), settings.lanes) as found:
+            print(f"on {found[0].description}")
+            try:
+                async with asyncio.TaskGroup() as running:
+                    for number, lane in enumerate(found):
+                        running.create_task(run(lane, Path(folder, f"lane-{number}")))
+            finally:
+                await postgres.close()
 
 
 def main(

@@ -43,31 +43,36 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """rounds: of which medians are taken.   messages: of one run.
+    """rounds: of which medians are taken.   messages: of one run.   users: who order over HTTP.
 
     sessions, revocations, keys, depth, body, workers: the largest of what grows.
+    lanes: cases that run at the same time; with more than one, figures mean nothing.
     """
 
     rounds: int = 5
     messages: int = 5_000
+    users: int = 10
     sessions: int = 20_000
     revocations: int = 100_000
     keys: int = 50
     depth: int = 100_000
     body: int = 200_000
     workers: int = 4
+    lanes: int = 1
     quick: bool = False
 
 
 QUICK: Final = Settings(
     rounds=1,
-    messages=300,
+    messages=100,
+    users=1,
     sessions=300,
     revocations=10_000,
     keys=5,
     depth=2_000,
     body=20_000,
     workers=2,
+    lanes=2,
     quick=True,
 )
 
@@ -145,7 +150,7 @@ class Bench:
             first = number % len(names)
             for name in names[first:] + names[:first]:
                 runs[name].append(await contenders[name]())
-                self.say(f"round {number + 1}: {name} {runs[name][-1].per_s:,.0f}/s")
+                self.say(f"{case}, round {number + 1}: {name} {runs[name][-1].per_s:,.0f}/s")
         for name, of_one in runs.items():
             self.record(
                 {

@@ -19,7 +19,6 @@ from services.demo.client import ShopClient
 from services.local.ports import LOOPBACK, free_ports
 
 CONNECTIONS: Final = 50
-USERS: Final = 10
 WARM: Final = 200
 """Requests before the first round, of which nothing is measured."""
 
@@ -50,11 +49,11 @@ async def _until_it_answers(url: str, process: Process, log: Path) -> None:
     raise ContenderError(f"a server ended by itself; see {log}")
 
 
-async def sign_in(gateway: str) -> list[str]:
-    """The access tokens of some new users of Carnet."""
+async def sign_in(gateway: str, users: int) -> list[str]:
+    """The access tokens of so many new users of Carnet."""
     tokens = []
     async with ShopClient(gateway) as client:
-        for _ in range(USERS):
+        for _ in range(users):
             name, password = f"bench-{secrets.token_hex(8)}", secrets.token_urlsafe(16)
             await client.register(name, password)
             tokens.append((await client.sign_in(name, password)).access_token)

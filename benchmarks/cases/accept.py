@@ -30,15 +30,16 @@ async def run(bench: Bench) -> None:
         return run
 
     async with (
-        LocalStack(bench.state, broker=bench.broker) as stack,
+        # No order service: nobody consumes while it is counted what arrives.
+        LocalStack(bench.state, broker=bench.broker, only=["users", "gateway"]) as stack,
         web.server(bench, "benchmarks.peers.http_publish") as (trustless, peer),
     ):
-        await stack.stop_service("orders")  # nobody consumes while it is counted what arrives
-        tokens = await web.sign_in(stack.gateway_url)
+        tokens = await web.sign_in(stack.gateway_url, bench.settings.users)
         gateway = stack.processes["gateway"].process.pid
         servers = {"carnet": (stack.gateway_url, gateway), "trustless": (trustless, peer.pid)}
-        for url, pid in servers.values():
-            await put(url, tokens, pid, web.WARM)
+        if not bench.settings.quick:
+            for url, pid in servers.values():
+                await put(url, tokens, pid, web.WARM)
 
         runs = await bench.side_by_side(
             "accept",

@@ -34,9 +34,7 @@ R = TypeVar("R")
 async def run(bench: Bench) -> None:
     count = max(10, int(bench.settings.messages * SHARE))
     name, password = f"bench-{secrets.token_hex(8)}", secrets.token_urlsafe(16)
-    async with LocalStack(bench.state, broker=bench.broker) as stack:
-        for service in ("gateway", "orders"):
-            await stack.stop_service(service)
+    async with LocalStack(bench.state, broker=bench.broker, only=["users"]) as stack:
         pid = stack.processes["users"].process.pid
         async with calling(bench.state, bench.broker.url(GATEWAY)) as client:
 

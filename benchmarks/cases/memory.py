@@ -26,8 +26,7 @@ async def run(bench: Bench) -> None:
     letters = await bench.letters(count * rounds, sessions=SESSIONS)
     plain = [letter.unsealed() for letter in letters[:count]]
     held: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
-    async with LocalStack(bench.state, broker=bench.broker) as stack:
-        await stack.stop_service("orders")
+    async with LocalStack(bench.state, broker=bench.broker, only=["users"]) as stack:
         for name, start in standing.starters(bench, stack).items():
             for number in range(rounds):
                 async with start() as consumer:

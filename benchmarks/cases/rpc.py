@@ -58,9 +58,7 @@ async def run(bench: Bench) -> None:
         seconds = median(run.ended - run.began for run in runs)
         bench.record({f"rpc.{owner}concurrent_100_of_100ms_s": seconds})
     count = int(bench.settings.messages * EXCHANGES)
-    async with LocalStack(bench.state, broker=bench.broker) as stack:
-        for name in ("gateway", "orders"):
-            await stack.stop_service(name)
+    async with LocalStack(bench.state, broker=bench.broker, only=["users"]):
         exchanged = await bench.side_by_side(
             "rpc.exchange",
             {"carnet": partial(exchange, bench, count), **contenders(count, 0)},
@@ -90,6 +88,7 @@ async def exchange(bench: Bench, count: int) -> Run:
         "in_flight": AT_ONCE,
         "password": secrets.token_urlsafe(16),
         "run": secrets.token_hex(4),
+        "users": bench.settings.users,
     }
     job = Job(bench.broker.url(GATEWAY), "", count, options)
     log = bench.state / "rpc-exchange.log"

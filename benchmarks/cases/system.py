@@ -66,7 +66,7 @@ class System:
 
 async def run(bench: Bench) -> None:
     path, users = bench.fresh_path("peer-orders.db"), bench.fresh_path("peer-users.db")
-    tokens = {str(uuid.uuid4()): secrets.token_urlsafe(32) for _ in range(web.USERS)}
+    tokens = {str(uuid.uuid4()): secrets.token_urlsafe(32) for _ in range(bench.settings.users)}
     login = {"client": "orders", "secret": secrets.token_urlsafe(32)}
     server = partial(web.server, bench)
     # What came back of another case's channel after its queue was looked at.
@@ -87,7 +87,7 @@ async def run(bench: Bench) -> None:
         systems = {
             "carnet": System(
                 stack.gateway_url,
-                await web.sign_in(stack.gateway_url),
+                await web.sign_in(stack.gateway_url, bench.settings.users),
                 [child.process.pid for child in stack.processes.values()],
                 bench.state / "data" / "orders.db",
             ),
@@ -98,8 +98,9 @@ async def run(bench: Bench) -> None:
                 path,
             ),
         }
-        for system in systems.values():
-            await system.measure(bench, web.WARM)
+        if not bench.settings.quick:
+            for system in systems.values():
+                await system.measure(bench, web.WARM)
         runs = await bench.side_by_side(
             "system",
             {

@@ -21,11 +21,9 @@ from services.contracts.scopes import ORDERS_WRITE
 from services.contracts.topology import ORDER_SERVICE, USER_SERVICE
 from services.contracts.users import Exchange, GetKeySet, Register, SignIn
 
-USERS = 10
-
 
 async def exchanges(
-    client: RpcClient, password: str, run: str
+    client: RpcClient, password: str, run: str, users: int
 ) -> Callable[[], Coroutine[Any, Any, Any]]:
     """What asks for the next carnet."""
 
@@ -33,7 +31,7 @@ async def exchanges(
         return await client.call(request, responder=USER_SERVICE, deadline=PATIENCE)
 
     tokens = []
-    for number in range(USERS):
+    for number in range(users):
         name = f"bench-{run}-{number}"
         await ask(Register(name=name, password=password))
         tokens.append((await ask(SignIn(name=name, password=password))).access_token)
@@ -51,7 +49,7 @@ async def call(job: Job) -> None:
             async def ask() -> Any:
                 return await client.call(GetKeySet(), responder=USER_SERVICE, deadline=PATIENCE)
         else:
-            ask = await exchanges(client, password, job.options["run"])
+            ask = await exchanges(client, password, job.options["run"], job.options["users"])
 
         async def some() -> None:
             for _ in numbers:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ class LocalStack:
         passphrase: str | None = None,
         throwaway: bool = False,
         shards: int = 1,
+        only: Collection[str] = tuple(CLIENTS),
         say: Say = _quiet,
     ) -> None:
         """Nothing happens yet.
@@ -56,6 +57,7 @@ class LocalStack:
                 our issuer's keys: one of our own does.
             passphrase: of the private keys.
             shards: of the order consumer's work.
+            only: the services that `start` starts; `start_service` starts another one.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
         """
@@ -72,6 +74,7 @@ class LocalStack:
         self._passphrase = passphrase
         self._throwaway = throwaway
         self._shards = shards
+        self._only = only
         self._say = say
         self._given_url = given_url
         self._broker = broker
@@ -107,7 +110,7 @@ class LocalStack:
         await self.stop()
 
     async def start(self) -> None:
-        """Start everything; return when every service is ready.
+        """Start the broker and the services; return when all of them are ready.
 
         Raises:
             StartError: what is missing or in the way, in one line. Nothing is left running.
@@ -131,7 +134,7 @@ class LocalStack:
                 )
             self._record(OPERATOR, {"CARNET_AMQP_URL": self._broker.url(OPERATOR)})
             self._say(f"starting the services on {self._broker.description}")
-            await _all(*(self.start_service(name) for name in CLIENTS))
+            await _all(*(self.start_service(name) for name in self._only))
         except BaseException:
             await self.kill()
             raise
