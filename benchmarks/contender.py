@@ -10,9 +10,10 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
+
+from benchmarks import processes
 
 JOB: Final = "CARNET_BENCH_JOB"
 READY: Final = "ready"
@@ -47,6 +48,8 @@ class Run:
     began, ended: seconds of the monotonic clock, which all processes share.
     cpu: seconds of processor time in between, all threads, and the processes beside it.
     peak: most resident memory of all these processes so far, in bytes.
+    broker: seconds of the broker's processor time meanwhile; None where that cannot be had, or it
+        takes no part.
     """
 
     handled: int
@@ -54,6 +57,7 @@ class Run:
     ended: float
     cpu: float
     peak: int
+    broker: float | None = None
 
     @property
     def per_s(self) -> float:
@@ -63,6 +67,16 @@ class Run:
     def cpu_us(self) -> float:
         """Microseconds of processor time for each message."""
         return self.cpu / max(self.handled, 1) * 1e6
+
+    @property
+    def broker_us(self) -> float | None:
+        """Microseconds of the broker's processor time for each message."""
+        return None if self.broker is None else self.broker / max(self.handled, 1) * 1e6
+
+    def with_broker(self, before: float | None, after: float | None) -> Self:
+        """The same, with what the broker had used before and after it."""
+        spent = None if before is None or after is None else after - before
+        return replace(self, broker=spent)
 
     @property
     def mib(self) -> float:
@@ -103,13 +117,8 @@ class Meter:
 
 def processor_time() -> float:
     """Seconds of processor time so far, of this process and of those that it has started."""
-    return time.process_time() + sum(map(_time_of, _children()))
-
-
-def _time_of(pid: int) -> float:
-    """In user and in kernel mode (proc(5), `stat`)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    beside = processes.children(os.getpid())
+    return time.process_time() + sum(map(processes.processor_time_of_all, beside))
 
 
 def peak_memory() -> int:
@@ -117,20 +126,8 @@ def peak_memory() -> int:
 
     Not `ru_maxrss`: that one begins with what the parent had when it forked.
     """
-    return _peak_of(os.getpid()) + sum(map(_peak_of, _children()))
-
-
-def _peak_of(pid: int) -> int:
-    """`VmHWM` (proc(5), `status`)."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    peak = next(line for line in lines if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * 1024
-
-
-def _children() -> list[int]:
-    """The processes that this one has started, and that run."""
-    files = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for file in files for pid in file.read_text(encoding="ascii").split()]
+    own = os.getpid()
+    return sum(map(processes.peak_memory, [own, *processes.children(own)]))
 
 
 def wait_for_go() -> None:

@@ -25,8 +25,9 @@ from rich.table import Table
 from benchmarks import filling, letters, results
 from benchmarks.contender import JOB, PREFETCH, READY, Job, Run
 from benchmarks.letters import Keys, Letter
+from benchmarks.node import Lane
+from benchmarks.processes import processor_time_of_all
 from services.local import leash
-from services.local.broker import StackBroker
 from services.local.logins import OPERATOR
 from tests.databases import Postgres
 from tests.engine import UnavailableError
@@ -85,7 +86,7 @@ class Bench:
     """
 
     state: Path
-    broker: StackBroker
+    broker: Lane
     settings: Settings
     results: Path
     postgres: Postgres
@@ -159,6 +160,8 @@ class Bench:
                     f"{case}.{name}_mib": median(run.mib for run in of_one),
                 }
             )
+            if spent := _broker_us(of_one):
+                self.record({f"{case}.{name}_broker_us": median(spent)})
         self.console.print(_table(case, runs))
         return runs
 
@@ -187,7 +190,7 @@ class Bench:
         """
         await filling.fill(self.operator, queue, batch)
         job = Job(self.broker.url(login), queue, len(batch), options)
-        run = await run_program(module, job, log=self.state / f"{module}.log")
+        run = await self.run_program(module, job)
         await self.check_taken(module, queue)
         return run
 
@@ -208,37 +211,71 @@ class Bench:
         keys = {"state": str(self.state), "statement": "key-set.jwt"}
         return {**keys, "database": self.sqlite(), **options}
 
+    def broker_time(self) -> float | None:
+        """Seconds of processor time that the broker has used; None where that cannot be had."""
+        return None if self.broker.pid is None else processor_time_of_all(self.broker.pid)
 
-async def run_together(
-    module: str, job: Job, workers: int, *, done: Callable[[], Awaitable[None]], log: Path
-) -> Run:
-    """As many of one program as there are workers, until `done` returns; all of them as one.
+    def log_of(self, module: str) -> Path:
+        """Where a program's complaints go."""
+        return self.state / f"{module}.log"
 
-    Raises:
-        ContenderError: one of them failed, or they did not end in time.
-    """
-    async with asyncio.timeout(RUN_WITHIN), AsyncExitStack() as running:
-        processes = [
-            await running.enter_async_context(program(module, job, log=log)) for _ in range(workers)
-        ]
-        if any([await next_line(process) != READY for process in processes]):
+    async def run_program(self, module: str, job: Job, *, arguments: Sequence[str] = ()) -> Run:
+        """Run it to its end; what it reported, and what the broker spent meanwhile.
+
+        Raises:
+            ContenderError: it reported nothing, failed, or did not end in time.
+        """
+        log, before = self.log_of(module), self.broker_time()
+        try:
+            async with asyncio.timeout(RUN_WITHIN):
+                async with program(module, job, log=log, arguments=arguments) as process:
+                    if (said := await next_line(process)) == READY:
+                        before = self.broker_time()
+                        go(process)
+                        said = await next_line(process)
+                    after = self.broker_time()
+                    status = await process.wait()
+        except TimeoutError as error:
+            raise ContenderError(f"{module} did not end in time; see {log}") from error
+        if not said or status:
+            raise ContenderError(f"{module} failed ({status}): {_last_line(log)}")
+        return read_run(said).with_broker(before, after)
+
+    async def run_together(
+        self, module: str, job: Job, workers: int, *, done: Callable[[], Awaitable[None]]
+    ) -> Run:
+        """As many of one program as there are workers, until `done` returns; all of them as one.
+
+        Raises:
+            ContenderError: one of them failed, or they did not end in time.
+        """
+        log = self.log_of(module)
+        async with asyncio.timeout(RUN_WITHIN), AsyncExitStack() as running:
+            processes = [
+                await running.enter_async_context(program(module, job, log=log))
+                for _ in range(workers)
+            ]
+            if any([await next_line(process) != READY for process in processes]):
+                raise ContenderError(f"{module} failed: {_last_line(log)}")
+            before = self.broker_time()
+            for process in processes:
+                go(process)
+            await done()
+            after = self.broker_time()
+            for process in processes:
+                process.terminate()
+            said = [await next_line(process) for process in processes]
+        if not all(said):
             raise ContenderError(f"{module} failed: {_last_line(log)}")
-        for process in processes:
-            go(process)
-        await done()
-        for process in processes:
-            process.terminate()
-        said = [await next_line(process) for process in processes]
-    if not all(said):
-        raise ContenderError(f"{module} failed: {_last_line(log)}")
-    runs = [read_run(line) for line in said]
-    return Run(
-        handled=sum(run.handled for run in runs),
-        began=min(run.began for run in runs),
-        ended=max(run.ended for run in runs),
-        cpu=sum(run.cpu for run in runs),
-        peak=max(run.peak for run in runs),
-    )
+        runs = [read_run(line) for line in said]
+        together = Run(
+            handled=sum(run.handled for run in runs),
+            began=min(run.began for run in runs),
+            ended=max(run.ended for run in runs),
+            cpu=sum(run.cpu for run in runs),
+            peak=max(run.peak for run in runs),
+        )
+        return together.with_broker(before, after)
 
 
 def missing(*modules: str) -> str | None:
@@ -267,26 +304,6 @@ async def program(
         if process.returncode is None:
             process.kill()
         await process.communicate()
-
-
-async def run_program(module: str, job: Job, *, log: Path, arguments: Sequence[str] = ()) -> Run:
-    """Run it to its end; what it reported.
-
-    Raises:
-        ContenderError: it reported nothing, failed, or did not end in time.
-    """
-    try:
-        async with asyncio.timeout(RUN_WITHIN):
-            async with program(module, job, log=log, arguments=arguments) as process:
-                if (said := await next_line(process)) == READY:
-                    go(process)
-                    said = await next_line(process)
-                status = await process.wait()
-    except TimeoutError as error:
-        raise ContenderError(f"{module} did not end in time; see {log}") from error
-    if not said or status:
-        raise ContenderError(f"{module} failed ({status}): {_last_line(log)}")
-    return read_run(said)
 
 
 def go(process: Process) -> None:
@@ -319,14 +336,20 @@ def _last_line(log: Path) -> str:
 
 def _table(case: str, runs: Mapping[str, Sequence[Run]]) -> Table:
     table = Table("contender", title=case, title_justify="left")
-    for column in ("messages/s", "lowest", "highest", "µs CPU each", "MiB peak"):
+    for column in ("messages/s", "lowest", "highest", "µs CPU each", "broker's µs", "MiB peak"):
         table.add_column(column, justify="right")
     for name, of_one in runs.items():
-        speeds = [run.per_s for run in of_one]
+        speeds, spent = [run.per_s for run in of_one], _broker_us(of_one)
         table.add_row(
             name,
             *(f"{speed:,.0f}" for speed in (median(speeds), min(speeds), max(speeds))),
             f"{median(run.cpu_us for run in of_one):,.0f}",
+            f"{median(spent):,.0f}" if spent else "",
             f"{median(run.mib for run in of_one):,.0f}",
         )
     return table
+
+
+def _broker_us(runs: Sequence[Run]) -> list[float]:
+    """What each message cost the broker, round by round; empty where that cannot be had."""
+    return [run.broker_us for run in runs if run.broker_us is not None]

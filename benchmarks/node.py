@@ -35,6 +35,12 @@ class Lane:
     def process(self) -> Child | None:
         return self.server.process
 
+    @property
+    def pid(self) -> int | None:
+        """The node's own process, where it is not in a container."""
+        child = self.server.process if isinstance(self.server, PrivateNode) else None
+        return child.process.pid if child is not None else None
+
     def url(self, login: str) -> str:
         return self.logins[login].url(LOOPBACK, self.server.port, self.vhost)
 

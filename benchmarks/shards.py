@@ -24,7 +24,7 @@ from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from benchmarks.letters import Keys, make_carnets, order
 from benchmarks.ours.service import MIGRATIONS, tell_nobody
-from benchmarks.web import processor_time
+from benchmarks.processes import processor_time
 from messaging.broker import Broker
 from messaging.consumer import ConsumerParts
 from messaging.database import open_database

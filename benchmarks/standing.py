@@ -18,7 +18,7 @@ from aiormq.abc import AbstractChannel
 from benchmarks import filling
 from benchmarks.contender import Job
 from benchmarks.harness import Bench, ContenderError, missing, program
-from benchmarks.web import processor_time
+from benchmarks.processes import processor_time
 from services.contracts.topology import ORDERS_COMMANDS
 from services.local.stack import LocalStack
 

@@ -1,7 +1,6 @@
 """What the cases over HTTP have in common: servers, users with tokens, and the load on them."""
 
 import asyncio
-import os
 import secrets
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
@@ -13,8 +12,9 @@ from typing import Any, Final
 import httpx
 
 from benchmarks.contender import Job, Run
-from benchmarks.harness import Bench, ContenderError, program, run_program
+from benchmarks.harness import Bench, ContenderError, program
 from benchmarks.letters import order
+from benchmarks.processes import peak_memory, processor_time
 from services.demo.client import ShopClient
 from services.local.ports import LOOPBACK, free_ports
 
@@ -24,7 +24,6 @@ WARM: Final = 200
 
 START_WITHIN: Final = 60.0
 LOOK: Final = 0.05
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
@@ -71,25 +70,6 @@ async def put(
     options = {"tokens": list(tokens), "body": order().to_body().decode()}
     job = Job(f"{url}/v1/orders", "", count, {**options, "connections": CONNECTIONS})
     before = sum(processor_time(pid) for pid in servers)
-    run = await run_program("benchmarks.http_load", job, log=bench.state / "http-load.log")
+    run = await bench.run_program("benchmarks.http_load", job)
     spent = sum(processor_time(pid) for pid in servers) - before
     return replace(run, cpu=spent, peak=sum(peak_memory(pid) for pid in servers)), run.cpu
-
-
-def processor_time(pid: int) -> float:
-    """Seconds that a process has used, in user and kernel mode (proc(5), stat)."""
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICKS
-
-
-def memory(pid: int, field: str) -> int:
-    """A figure of a process in bytes, as `VmRSS` (proc(5), status)."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    found = next(line for line in lines if line.startswith(f"{field}:"))
-    return int(found.split()[1]) * 1024
-
-
-def peak_memory(pid: int) -> int:
-    """Most resident memory so far, in bytes."""
-    return memory(pid, "VmHWM")

@@ -7,12 +7,11 @@ says. A peer's messages have no seal, so they are shorter.
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import filling
 from benchmarks.contender import Job, Run
-from benchmarks.harness import Bench, missing, run_program
+from benchmarks.harness import Bench, missing
 from benchmarks.letters import Letter, jwk_of_issuer
 from benchmarks.peers import celery_keys
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
@@ -73,18 +72,15 @@ async def _celery(bench: Bench) -> Any:
     folder = bench.fresh_path("celery")
     celery_keys.make(folder)
     count, options = bench.settings.messages, {"celery": str(folder)}
-    log = bench.state / "celery.log"
     await filling.make_queue(bench.operator, CELERY)
     sending = Job(bench.operator, CELERY, count, options)
-    await run_program("benchmarks.peers.celery_auth", sending, log=log, arguments=["send"])
+    await bench.run_program("benchmarks.peers.celery_auth", sending, arguments=["send"])
     tasks = await filling.take(bench.operator, CELERY, count)
 
     async def contend() -> Run:
         await filling.fill(bench.operator, CELERY, tasks)
         job = Job(bench.operator, CELERY, count, options)
-        work = await run_program(
-            "benchmarks.peers.celery_auth", job, log=Path(log), arguments=["work"]
-        )
+        work = await bench.run_program("benchmarks.peers.celery_auth", job, arguments=["work"])
         await bench.check_taken("celery", CELERY)
         return work
 

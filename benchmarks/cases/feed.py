@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.contender import READY, Job
 from benchmarks.harness import Bench, ContenderError, next_line, program
-from benchmarks.web import memory, processor_time
+from benchmarks.processes import memory, processor_time
 from services.contracts.topology import GATEWAY, USER_SERVICE
 from services.users.heralding import FEW
 from services.users.revocations import REACH
@@ -135,9 +135,7 @@ class _BrokerClock:
     """The broker's processor time, where it is a process of this machine's that we started."""
 
     def __init__(self, bench: Bench) -> None:
-        child = bench.broker.process
-        own = child is not None and "private node" in bench.broker.description
-        self._pid = child.process.pid if child is not None and own else None
+        self._pid = bench.broker.pid
 
     def seconds(self) -> float:
         return 0.0 if self._pid is None else processor_time(self._pid)

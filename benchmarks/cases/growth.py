@@ -14,7 +14,7 @@ import asyncpg
 
 from benchmarks import filling
 from benchmarks.contender import PREFETCH, Job, Run
-from benchmarks.harness import Bench, Contender, run_program, run_together
+from benchmarks.harness import Bench, Contender
 from benchmarks.letters import Letter, add_keys
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
 from services.local.logins import OPERATOR
@@ -96,7 +96,7 @@ async def _depth(bench: Bench) -> None:
 
     async def deep() -> Run:
         job = Job(bench.broker.url(OPERATOR), DEEP, settings.messages, bench.ours())
-        measured = await run_program(MODULE, job, log=bench.state / "deep.log")
+        measured = await bench.run_program(MODULE, job)
         # What was handed out ahead is back at the head, marked as redelivered: not for others.
         await filling.take(bench.operator, DEEP, PREFETCH)
         await filling.fill(bench.operator, DEEP, letters)
@@ -140,12 +140,8 @@ async def _workers(bench: Bench) -> None:
             job = Job(
                 bench.broker.url(ORDER_SERVICE), QUEUE, 0, bench.ours(database=url, alone=True)
             )
-            measured = await run_together(
-                MODULE,
-                job,
-                workers,
-                done=partial(_until_all_are_in, url, len(letters)),
-                log=bench.state / "workers.log",
+            measured = await bench.run_together(
+                MODULE, job, workers, done=partial(_until_all_are_in, url, len(letters))
             )
         await bench.check_taken("the workers", QUEUE)
         return measured

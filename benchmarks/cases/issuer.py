@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 from rich.table import Table
 
 from benchmarks.harness import Bench
+from benchmarks.processes import processor_time
 from benchmarks.rpc import PATIENCE, calling
-from benchmarks.web import processor_time
 from messaging.contract import Request
 from services.contracts.scopes import ORDERS_WRITE
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE

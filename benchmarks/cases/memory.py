@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks import filling, standing
 from benchmarks.harness import Bench
-from benchmarks.web import memory
+from benchmarks.processes import memory
 from services.local.stack import LocalStack
 
 SESSIONS: Final = 50

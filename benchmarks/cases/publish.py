@@ -5,7 +5,7 @@ from typing import Final
 
 from benchmarks import filling
 from benchmarks.contender import Job, Run
-from benchmarks.harness import Bench, ContenderError, run_program
+from benchmarks.harness import Bench, ContenderError
 from benchmarks.letters import make_carnets, write_carnets
 from services.contracts.topology import GATEWAY, ORDERS_COMMANDS
 from services.local.logins import OPERATOR
@@ -22,7 +22,7 @@ async def run(bench: Bench) -> None:
 
     async def publish(module: str, login: str) -> Run:
         job = Job(bench.broker.url(login), queue, count, options)
-        published = await run_program(module, job, log=bench.state / f"{module}.log")
+        published = await bench.run_program(module, job)
         if (arrived := await filling.purge(bench.operator, queue)) != count:
             raise ContenderError(f"{arrived} of {count} messages of {module} have arrived")
         return published

@@ -17,7 +17,6 @@ from benchmarks.harness import (
     missing,
     next_line,
     program,
-    run_program,
 )
 from services.contracts.topology import GATEWAY, USER_SERVICE
 from services.local.logins import OPERATOR
@@ -71,14 +70,14 @@ async def both(bench: Bench, module: str, count: int, takes: float) -> Run:
     """Serve in one process, and call from another one."""
     ours = module.startswith("benchmarks.ours")
     options = {"takes": takes, "body": BODY, "in_flight": AT_ONCE, "state": str(bench.state)}
-    log = bench.state / f"{module}.log"
     server, client = (USER_SERVICE, GATEWAY) if ours else (OPERATOR, OPERATOR)
     serving = Job(bench.broker.url(server), "", 0, options)
     calling = Job(bench.broker.url(client), "", count, options)
+    log = bench.log_of(module)
     async with program(module, serving, log=log, arguments=["serve"]) as process:
         if await next_line(process) != READY:
             raise ContenderError(f"{module} does not serve; see {log}")
-        return await run_program(module, calling, log=log, arguments=["call"])
+        return await bench.run_program(module, calling, arguments=["call"])
 
 
 async def exchange(bench: Bench, count: int) -> Run:
@@ -91,5 +90,4 @@ async def exchange(bench: Bench, count: int) -> Run:
         "users": bench.settings.users,
     }
     job = Job(bench.broker.url(GATEWAY), "", count, options)
-    log = bench.state / "rpc-exchange.log"
-    return await run_program("benchmarks.ours.rpc", job, log=log, arguments=["call"])
+    return await bench.run_program("benchmarks.ours.rpc", job, arguments=["call"])

@@ -21,6 +21,7 @@ from typing import Final
 from benchmarks import filling, web
 from benchmarks.contender import Run
 from benchmarks.harness import Bench, ContenderError
+from benchmarks.processes import processor_time
 from services.contracts.topology import ORDERS_COMMANDS
 from services.local.stack import LocalStack
 
@@ -31,17 +32,21 @@ PEERS: Final = "benchmarks.peers"
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where it is asked, with which tokens, by which processes, and where its orders are."""
+    """Where it is asked, with which tokens, by which processes, and where its orders are.
+
+    through_broker: whether the broker takes part.
+    """
 
     url: str
     tokens: Sequence[str]
     pids: Sequence[int]
     orders: Path
+    through_broker: bool
 
     async def measure(self, bench: Bench, count: int) -> Run:
         """Put so many orders, and wait until all are stored."""
         wanted = self.stored() + count
-        before = self._spent()
+        before, broker = self._spent(), bench.broker_time()
         run, _ = await web.put(bench, self.url, self.tokens, count, self.pids)
         answered = self.stored()
         async with asyncio.timeout(STORED_WITHIN):
@@ -50,7 +55,8 @@ class System:
         if (stored := self.stored()) != wanted:
             raise ContenderError(f"{stored - wanted} orders too many are stored")
         ended = run.ended if answered == wanted else time.monotonic()
-        return replace(run, ended=ended, cpu=self._spent() - before)
+        measured = replace(run, ended=ended, cpu=self._spent() - before)
+        return measured.with_broker(broker, bench.broker_time() if self.through_broker else None)
 
     def stored(self) -> int:
         """How many orders there are."""
@@ -61,7 +67,7 @@ class System:
             database.close()
 
     def _spent(self) -> float:
-        return sum(web.processor_time(pid) for pid in self.pids)
+        return sum(processor_time(pid) for pid in self.pids)
 
 
 async def run(bench: Bench) -> None:
@@ -90,12 +96,14 @@ async def run(bench: Bench) -> None:
                 await web.sign_in(stack.gateway_url, bench.settings.users),
                 [child.process.pid for child in stack.processes.values()],
                 bench.state / "data" / "orders.db",
+                through_broker=True,
             ),
             "http_introspection": System(
                 url,
                 list(tokens.values()),
                 [peer.pid for peer in (users_peer, orders_peer, gateway_peer)],
                 path,
+                through_broker=False,
             ),
         }
         if not bench.settings.quick:

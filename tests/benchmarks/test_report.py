@@ -21,6 +21,15 @@ def test_contenders_are_listed_by_case_the_fastest_first() -> None:
     assert report.contenders(figures) == {"a": ["fast", "slow"], "b.c": ["one"]}
 
 
+def test_what_a_message_costs_the_broker_is_told_where_it_is_known() -> None:
+    table = report.throughputs(
+        {"a.one_per_s": 9.0, "a.one_cpu_us": 200.0, "a.one_broker_us": 70.0, "a.two_per_s": 5.0}
+    )
+
+    assert "| a | one | 9 | 200 | 70 |  |" in table
+    assert "| a | two | 5 |  |  |  |" in table
+
+
 def test_only_what_is_between_the_markers_is_replaced() -> None:
     page = "above\n<!-- begin: x -->\nold\n<!-- end: x -->\nbelow\n"
 
