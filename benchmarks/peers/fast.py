@@ -1,9 +1,10 @@
 """FastStream's consumer, with a pydantic model; with `jwk` among the options, and PyJWT.
 
-Subscriber and queue: https://faststream.ag2.ai/latest/rabbit/examples/direct/; prefetch:
-https://faststream.ag2.ai/latest/rabbit/ (`Channel`); the token in a middleware's `consume_scope`:
-https://faststream.ag2.ai/latest/getting-started/middlewares/. The line that it logs for each
-message is switched off (`logger=None`), and so is what only RPC needs (`no_reply`).
+Subscriber and queue: https://faststream.ag2.ai/latest/rabbit/examples/direct/; prefetch, of which
+all is handled at once: https://faststream.ag2.ai/latest/rabbit/prefetch/ (`Channel`); the token in
+a middleware's `consume_scope`: https://faststream.ag2.ai/latest/getting-started/middlewares/. The
+line that it logs for each message is switched off (`logger=None`), and so is what only RPC needs
+(`no_reply`: https://faststream.ag2.ai/latest/rabbit/rpc/).
 """
 
 from collections.abc import Awaitable, Callable

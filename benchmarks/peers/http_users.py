@@ -1,7 +1,7 @@
 """A user service that is asked about tokens: introspection (RFC 7662) of opaque ones.
 
-FastAPI with HTTP Basic for its clients (https://fastapi.tiangolo.com/advanced/security/
-http-basic-auth/, secrets compared in constant time as there) and a form
+FastAPI with HTTP Basic for its clients, secrets compared in constant time
+(https://fastapi.tiangolo.com/advanced/security/http-basic-auth/), and a form
 (https://fastapi.tiangolo.com/tutorial/request-forms/). Tokens are kept hashed in SQLite, read
 with SQLAlchemy (https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html).
 """

@@ -1,7 +1,7 @@
 """aio-pika's own RPC pattern: an echo after so many seconds, unsigned.
 
-https://docs.aio-pika.com/patterns.html#rpc, on uvloop. `JsonRPC`, the variant that its
-documentation has beside the one with pickle, which runs whatever a reply contains.
+https://docs.aio-pika.com/patterns.html#rpc, on uvloop. `JsonRPC` of the same module, not the
+page's `RPC`: that one reads with pickle, which runs whatever a reply contains.
 """
 
 import asyncio

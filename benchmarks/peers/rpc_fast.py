@@ -1,7 +1,8 @@
 """FastStream's request and reply: an echo after so many seconds, unsigned.
 
-https://faststream.ag2.ai/latest/rabbit/rpc/. As its documentation has it: a broker makes one call
-at a time (its issue 1318), so a hundred of 100 ms take ten seconds.
+https://faststream.ag2.ai/latest/rabbit/rpc/ (`request`; the permanent queue that it has beside it
+leaves it to the caller to find the reply). A broker makes one call at a time
+(https://github.com/ag2ai/faststream/issues/1318), so a hundred of 100 ms take ten seconds.
 """
 
 import asyncio
