@@ -85,7 +85,11 @@ async def _keys(bench: Bench) -> None:
 
 
 async def _depth(bench: Bench) -> None:
-    """The smallest depth is what is consumed, and no more."""
+    """The smallest depth is what is consumed, and no more.
+
+    It is filled once, with the same letters again and again: those of one round follow on each
+    other, so all differ, and each round has an inbox of its own.
+    """
     settings = bench.settings
     letters = await bench.letters(settings.messages, sessions=FEW)
     bench.record({"growth.depth.largest": settings.depth})
