@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.results import RESULTS, read
 
-WITHIN = 420
+WITHIN = 600
 NAME = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
 ONLY_AT_FULL_SIZE = re.compile(r"growth\.(sessions|revocations|body)|feed\.live_\d|revocation\.")
 COARSE = "_broker_us"
