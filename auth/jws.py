@@ -1,15 +1,21 @@
 """Compact JWS: sign, and verify in the order form, header, algorithm, key, signature."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from auth.errors import Code, MalformedTokenError, UntrustedTokenError
 from auth.keys import ALLOWED_ALGORITHMS, SigningKey, VerificationKey
 from auth.strict import UnverifiedToken, encode_base64url, parse_json_object
+
+if TYPE_CHECKING:
+    from auth.tokens import IssuedClaims
 
 ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 - a media type (RFC 9068 §2.1)
 CARNET: Final = "carnet+jwt"
@@ -20,7 +26,7 @@ RELEASE: Final = "carnet-release+jwt"
 
 
 class Claims(BaseModel):
-    """Base of all claims: strictly typed, immutable; claims not understood are ignored.
+    """Base of claims that are read once: strictly typed, immutable, what is not known ignored.
 
     (RFC 7519 §4: "all claims that are not understood by implementations MUST be ignored".)
     """
@@ -28,15 +34,17 @@ class Claims(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
-C = TypeVar("C", bound=Claims)
+C = TypeVar("C", bound="Claims | IssuedClaims")
 
 
-def sign_token(claims: Mapping[str, Any] | Claims, *, typ: str, key: SigningKey) -> str:
+def sign_token(
+    claims: Mapping[str, Any] | Claims | IssuedClaims, *, typ: str, key: SigningKey
+) -> str:
     """Sign claims as a compact JWS with the header members alg, kid, typ and no other."""
-    if isinstance(claims, Claims):
-        payload = claims.model_dump_json(exclude_none=True).encode()
-    else:
+    if isinstance(claims, Mapping):
         payload = _json(claims)
+    else:
+        payload = _ADAPTERS[type(claims)].dump_json(claims, exclude_none=True)
     signing_input = f"{_header(key.algorithm, key.kid, typ)}.{encode_base64url(payload)}"
     signature = key.sign(signing_input.encode("ascii"))
     return f"{signing_input}.{encode_base64url(signature)}"
@@ -101,7 +109,7 @@ def parse_claims(token: UnverifiedToken, kind: type[C]) -> C:
             another type (a float, string or bool is no NumericDate here).
     """
     try:
-        return kind.model_validate(parse_json_object(token.unverified_payload))
+        claims: C = _ADAPTERS[kind].validate_python(parse_json_object(token.unverified_payload))
     except ValidationError as error:
         names = sorted({str(part) for e in error.errors() for part in e["loc"][:1]})
         raise MalformedTokenError(
@@ -109,3 +117,23 @@ def parse_claims(token: UnverifiedToken, kind: type[C]) -> C:
         ) from None
     except ValueError as error:
         raise MalformedTokenError(Code.MALFORMED_CLAIMS, f"payload: {error}") from error
+    return claims
+
+
+def members(claims: Claims | IssuedClaims, names: AbstractSet[str] | None = None) -> dict[str, Any]:
+    """What the claims say, as it is signed; of that, what has one of these names."""
+    only = None if names is None else set(names)
+    said: dict[str, Any] = _ADAPTERS[type(claims)].dump_python(
+        claims, include=only, exclude_none=True
+    )
+    return said
+
+
+class _Adapters(dict[type[Any], TypeAdapter[Any]]):
+    """What reads and writes each kind of claims, made at its first use."""
+
+    def __missing__(self, kind: type[Any]) -> TypeAdapter[Any]:
+        return self.setdefault(kind, TypeAdapter(kind))
+
+
+_ADAPTERS: Final = _Adapters()

@@ -12,14 +12,15 @@ from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from auth.claims import LEEWAY, Digest, Subject, service_subject
 from auth.errors import Code, ExpiredTokenError
-from auth.jws import RELEASE, sign_token
+from auth.jws import RELEASE, members, sign_token
 from auth.keys import SigningKey
 from auth.message import VerifiedMessage
 from auth.seal import digest
-from auth.tokens import CarnetClaims, new_token_id
+from auth.tokens import FORM, CarnetClaims, new_token_id
 
 MAX_RELEASE_LIFE: Final = 10 * 60
 """Seconds."""
@@ -33,6 +34,7 @@ What = Literal["release", "discard"]
 LIFTS: Final[tuple[Lift, ...]] = ("age", "expiry", "revocation")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=FORM)
 class ReleaseClaims(CarnetClaims):
     """The carnet's `sub`, `sid`, `epoch`, `scope` and `act`, with a life and an id of its own.
 
@@ -65,7 +67,7 @@ def sign_release(
     of_carnet = (
         {"sub": service_subject(seal.iss), "scope": "", "epoch": 0}
         if carnet is None
-        else carnet.model_dump(include={"sub", "sid", "epoch", "scope", "act"}, exclude_none=True)
+        else members(carnet, {"sub", "sid", "epoch", "scope", "act"})
     )
     claims = {
         **of_carnet,

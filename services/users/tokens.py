@@ -4,6 +4,7 @@ from typing import Final
 
 from auth.checks import sealing_client
 from auth.claims import join_scope, service_subject
+from auth.jws import members
 from auth.tokens import AccessClaims, CarnetClaims
 from messaging.database import Database
 from messaging.rpc import Refused
@@ -15,6 +16,9 @@ from services.users.audit import What
 from services.users.presented import Presented
 from services.users.sessions import Ended, Sessions
 
+DESCRIBED: Final = frozenset(
+    {"exp", "iat", "sub", "aud", "iss", "jti", "sid", "scope", "client_id", "act"}
+)
 INACTIVE: Final = Introspection(active=False)
 
 
@@ -55,8 +59,7 @@ class TokenDesk:
                 await self._presented.allowed(work, claims)
         except Refused:
             return INACTIVE
-        members = {"exp", "iat", "sub", "aud", "iss", "jti", "sid", "scope", "client_id", "act"}
-        described = claims.model_dump(include=members, exclude_none=True)
+        described = members(claims, DESCRIBED)
         if isinstance(claims, AccessClaims):
             return Introspection(active=True, token_type="Bearer", **described)  # noqa: S106
         return Introspection(active=True, **described)

@@ -119,8 +119,8 @@ class Letterbox:
         """A command of the account's that was sealed so long ago, and its order's id."""
         now = time.time() - age
         claims = decode_unverified(account.access_token).unverified_claims
-        parent = AccessClaims.model_validate(
-            claims | {"iat": int(now), "exp": int(now) + 900, "scope": "orders:write"}
+        parent = AccessClaims(
+            **claims | {"iat": int(now), "exp": int(now) + 900, "scope": "orders:write"}
         )
         carnet = self.issuer.carnet(
             parent, actor=GATEWAY, audience=ORDER_SERVICE, scopes=parent.scopes, now=now

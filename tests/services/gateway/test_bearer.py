@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from auth.jws import ACCESS_TOKEN, CARNET, SEAL, sign_token
+from auth.jws import ACCESS_TOKEN, CARNET, SEAL, members, sign_token
 from auth.keys import SigningKey
 from services.contracts.topology import GATEWAY, ORDER_SERVICE
 from tests.services.gateway.stack import Stack, User
@@ -17,7 +17,7 @@ Forge = Callable[[Stack, User], str]
 
 def issued(stack: Stack, anyone: User, **changed: Any) -> str:
     """The user's own token anew, by the issuer's own key, with other claims."""
-    claims = {**anyone.claims.model_dump(exclude_none=True), **changed}
+    claims = {**members(anyone.claims), **changed}
     return sign_token(claims, typ=ACCESS_TOKEN, key=stack.issuer._key)
 
 
@@ -38,12 +38,12 @@ def that_lives_too_long(stack: Stack, anyone: User) -> str:
 
 
 def by_a_stranger(_stack: Stack, anyone: User) -> str:
-    claims = anyone.claims.model_dump(exclude_none=True)
+    claims = members(anyone.claims)
     return sign_token(claims, typ=ACCESS_TOKEN, key=SigningKey.generate())
 
 
 def by_the_gateways_own_key(stack: Stack, anyone: User) -> str:
-    claims = anyone.claims.model_dump(exclude_none=True)
+    claims = members(anyone.claims)
     return sign_token(claims, typ=ACCESS_TOKEN, key=stack.seal_key(GATEWAY))
 
 
@@ -63,12 +63,12 @@ def a_carnet(stack: Stack, anyone: User) -> str:
 
 
 def a_carnet_for_the_gateway(stack: Stack, anyone: User) -> str:
-    claims = anyone.claims.model_dump(exclude_none=True)
+    claims = members(anyone.claims)
     return sign_token(claims, typ=CARNET, key=stack.issuer._key)
 
 
 def a_seal(stack: Stack, anyone: User) -> str:
-    claims = anyone.claims.model_dump(exclude_none=True)
+    claims = members(anyone.claims)
     return sign_token(claims, typ=SEAL, key=stack.issuer._key)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from auth.errors import TrustUnavailableError
-from auth.jws import ACCESS_TOKEN, CARNET, CLIENT_ASSERTION, SEAL, parse_claims, sign_token
+from auth.jws import ACCESS_TOKEN, CARNET, CLIENT_ASSERTION, SEAL, members, parse_claims, sign_token
 from auth.keys import SigningKey
 from auth.strict import parse_token
 from auth.tokens import AccessClaims, CarnetClaims, Issuer
@@ -46,7 +46,7 @@ def signed_anew(
     **changed: Any,
 ) -> str:
     """The token with other claims, genuinely signed by the issuer."""
-    claims = {**claims_of(token).model_dump(exclude_none=True), **changed}
+    claims = {**members(claims_of(token)), **changed}
     return sign_token(
         {name: value for name, value in claims.items() if value is not None},
         typ=typ,

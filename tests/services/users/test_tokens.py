@@ -1,5 +1,6 @@
 """Introspection and revocation of tokens: RFC 7662 and RFC 7009, as far as each may ask."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -282,9 +283,7 @@ async def test_a_carnet_that_nobody_proves_to_act_by_ends_nothing(
 async def test_who_acts_by_a_carnet_of_a_further_hop_ends_its_session(users: Users) -> None:
     """Not who acted before: only the outer `act` may seal with it (RFC 8693 §4.1)."""
     first = parse_claims(parse_token(await carnet(users)), CarnetClaims)
-    further = first.model_copy(
-        update={"aud": "user-service", "act": Actor(sub=ORDERS, act=first.act)}
-    )
+    further = replace(first, aud="user-service", act=Actor(sub=ORDERS, act=first.act))
     token = sign_token(further, typ="carnet+jwt", key=users.realm.issuer_key)
 
     with pytest.raises(Refused) as refusal:
