@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import uvicorn
@@ -13,9 +12,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from services.errors import PortTakenError
+from services.health import LIVE, READY, Checks, live, readiness
+from services.listener import BACKLOG, listen
 
-BACKLOG: Final = 2048
 KEEP_ALIVE: Final = 65
 """Seconds for the next request on a connection; more than the 60 s of common proxies."""
 
@@ -67,7 +66,7 @@ class HttpServer:
         Raises:
             PortTakenError: the address cannot be bound.
         """
-        listener = _bind(self._host, self.port)
+        listener = listen(self._host, self.port)
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
 
@@ -78,42 +77,15 @@ class HttpServer:
             await self._task
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise PortTakenError(
-            f"cannot listen on {host}:{port}: {error.strerror}; set CARNET_PORT to another port"
-        ) from error
-    listener.setblocking(False)
-    return listener
+def health_app(checks: Checks, *, routes: Sequence[Route] = ()) -> Starlette:
+    """The two addresses of `services.health`, beside what other services ask for at `routes`."""
 
+    async def say_live(_request: Request) -> JSONResponse:
+        status, said = live()
+        return JSONResponse(said, status_code=status)
 
-def health_app(
-    checks: Mapping[str, Callable[[], bool]], *, routes: Sequence[Route] = ()
-) -> Starlette:
-    """`/health/live`: the process turns. `/health/ready`: each check holds, now.
+    async def say_ready(_request: Request) -> JSONResponse:
+        status, said = readiness(checks)
+        return JSONResponse(said, status_code=status)
 
-    Ready answers 200 or 503, with every check's name and verdict.
-
-    routes: what else there is to be asked by other services.
-    """
-
-    async def live(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "live"})
-
-    async def ready(_request: Request) -> JSONResponse:
-        verdicts = {name: check() for name, check in checks.items()}
-        holds = all(verdicts.values())
-        return JSONResponse(
-            {"status": "ready" if holds else "not ready", "checks": verdicts},
-            status_code=200 if holds else 503,
-        )
-
-    health = [Route("/health/live", live), Route("/health/ready", ready)]
-    return Starlette(routes=[*health, *routes])
+    return Starlette(routes=[Route(LIVE, say_live), Route(READY, say_ready), *routes])

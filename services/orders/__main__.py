@@ -17,7 +17,7 @@ from messaging.rpc import RpcClient, RpcParts
 from messaging.signatures import CheckedHere, CheckingProcess
 from services.broker_login import broker_tokens
 from services.contracts.topology import ORDER_SERVICE, orders_commands, orders_topology
-from services.http import HttpServer, health_app
+from services.health import HealthServer
 from services.identity import load_identity
 from services.orders.app import order_commands, order_queries
 from services.orders.queries import Queries
@@ -49,17 +49,14 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
     database = open_database(settings.database_url.get_secret_value())
     work = orders_commands(settings.orders_shards)
     commands, queries = order_commands(work), order_queries(Queries(database))
-    health = HttpServer(
-        health_app(
-            {
-                "commands": lambda: commands.ready,
-                "queries": lambda: queries.ready,
-                "trust": lambda: trust.fresh,
-            }
-        ),
+    health = HealthServer(
+        {
+            "commands": lambda: commands.ready,
+            "queries": lambda: queries.ready,
+            "trust": lambda: trust.fresh,
+        },
         host=settings.host,
         port=settings.port,
-        drain=settings.shutdown_deadline,
     )
     try:
         await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
