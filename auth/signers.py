@@ -13,7 +13,7 @@ from auth.known import KnownTokens
 from auth.release import ReleaseClaims
 from auth.seal import SealClaims, digest
 from auth.strict import MAX_TOKEN, CompactToken, UnverifiedToken, parse_header, split_token
-from auth.tokens import AccessClaims, CarnetClaims
+from auth.tokens import AccessClaims, CarnetClaims, IssuedClaims
 from auth.trust import TrustSource
 
 Issued = TypeVar("Issued", AccessClaims, CarnetClaims, ReleaseClaims)
@@ -122,10 +122,10 @@ class Reading(Generic[Read]):
 
     def check_signer(self) -> None:
         """What is left of check 5, since only the claims tell; then the token is known."""
-        if isinstance(self.claims, SealClaims):
+        if not isinstance(self.claims, IssuedClaims):
             check_signer(self.claims, self._signer)
         check_signing_time(self._key, self.claims.iat)
-        if not isinstance(self.claims, SealClaims):
+        if isinstance(self.claims, IssuedClaims):
             self._signers.known.remember(self.fingerprint, self.claims, self.key_set)
 
     def run(self, now: float) -> Read:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import sys
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Final
+from weakref import WeakValueDictionary
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
@@ -100,10 +101,8 @@ class Actor(Claims):
         return (self.sub, *(self.act.chain if self.act else ()))
 
 
-@lru_cache(maxsize=256)
-def _shared_actor(actor: Actor) -> Actor:
-    """The first one that says the same."""
-    return actor
+_ACTORS: Final[WeakValueDictionary[tuple[str, ...], Actor]] = WeakValueDictionary()
+"""By their chain: one for all tokens that say the same, as long as there is such a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=FORM)
@@ -120,7 +119,7 @@ class CarnetClaims(IssuedClaims):
             return None
         if len(act.chain) > MAX_ACTORS:
             raise ValueError("actors nested too deep")
-        return _shared_actor(act)
+        return _ACTORS.setdefault(act.chain, act)
 
     @property
     def actors(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -399,3 +400,19 @@ def test_no_refusal_quotes_the_token() -> None:
             spoilt.judge()
         said = f"{refusal.value} {refusal.value.__cause__}"
         assert not any(part in said for part in text.split(".") if len(part) > 4)
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_base64url_has_64_characters_and_no_other(place: int) -> None:
+    """The library's own check is of the standard alphabet, which has two others, and of padding."""
+    alphabet = string.ascii_letters + string.digits + "-_"
+    canonical = 6 * "A"
+    for character in map(chr, range(256)):
+        text = canonical[:place] + character + canonical[place + 1 :]
+        if character in alphabet and (place < 5 or character in "AQgw"):
+            padded = text.replace("-", "+").replace("_", "/") + "=="
+            assert decode_base64url(text) == base64.b64decode(padded, validate=True)
+            assert encode_base64url(decode_base64url(text)) == text
+        else:
+            with pytest.raises(ValueError, match="base64url"):
+                decode_base64url(text)
