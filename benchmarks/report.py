@@ -66,6 +66,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "accept.carnet_over_trustless": Target(0.8, 0.95),
     "system.carnet_over_http_introspection": Target(2, 4),
     "growth.sessions": GROWTH,
+    "growth.sessions_first": GROWTH,
     "growth.revocations": GROWTH,
     "growth.keys": GROWTH,
     "growth.depth": GROWTH,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from auth.known import REMEMBERED
 from benchmarks import filling
 from benchmarks.contender import PREFETCH, Job, Run
 from benchmarks.harness import Bench, Contender
@@ -39,6 +40,11 @@ async def _consume(bench: Bench, letters: list[Letter], **options: Any) -> Run:
     return await bench.consumer(MODULE, ORDER_SERVICE, QUEUE, letters, **bench.ours(**options))
 
 
+async def _consume_later_half(bench: Bench, letters: list[Letter]) -> Run:
+    """All of them; measured is the second half, of which the broker's share cannot be told."""
+    return replace(await _consume(bench, letters, before=len(letters) // 2), broker=None)
+
+
 async def _compare(
     bench: Bench, what: str, smallest: Callable[[], Awaitable[Run]], largest: Contender
 ) -> dict[str, list[Run]]:
@@ -49,12 +55,25 @@ async def _compare(
 
 
 async def _sessions(bench: Bench) -> None:
-    """The largest has a session for each of its messages: none is met twice."""
-    settings = bench.settings
-    few = await bench.letters(settings.messages, sessions=FEW)
-    many = await bench.letters(settings.sessions, sessions=settings.sessions)
-    bench.record({"growth.sessions.largest": settings.sessions})
-    await _compare(bench, "sessions", partial(_consume, bench, few), partial(_consume, bench, many))
+    """As many messages as sessions, after as many that are not measured, in turn of each session.
+
+    `largest`: each session has sent one before. `first`: none has, and nothing comes before.
+    `smallest`: as `largest`, of few sessions.
+    """
+    most = bench.settings.sessions
+    few = await bench.letters(2 * most, sessions=FEW)
+    many = await bench.letters(2 * most, sessions=most)
+    bench.record({"growth.sessions.largest": most, "growth.sessions.remembered": REMEMBERED})
+    runs = await bench.side_by_side(
+        "growth.sessions",
+        {
+            "smallest": partial(_consume_later_half, bench, few),
+            "largest": partial(_consume_later_half, bench, many),
+            "first": partial(_consume, bench, many[:most]),
+        },
+    )
+    bench.ratio("growth.sessions", runs["largest"], runs["smallest"])
+    bench.ratio("growth.sessions_first", runs["first"], runs["smallest"])
 
 
 async def _revocations(bench: Bench) -> None:

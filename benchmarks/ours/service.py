@@ -85,7 +85,10 @@ async def parts_of(
 async def consume(
     job: Job, consumer: CommandConsumer, parts: ConsumerParts, woken: asyncio.Event
 ) -> None:
-    """Run a consumer over the job's messages, from asking for them to the last one committed."""
+    """Run a consumer over the job's messages, from asking for them to the last one committed.
+
+    The clock starts later where the job says so: once as many as `before` are committed.
+    """
     meter, stopped, shutdown = Meter(job.count), asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     wait_for_go()
@@ -94,7 +97,12 @@ async def consume(
             running.create_task(parts.signatures.run(shutdown))
         meter.begin()
         running.create_task(consumer.run(parts, shutdown))
+        if before := job.options.get("before", 0):
+            await _until_done(consumer.counts, Meter(before), before, woken, stopped)
+            meter.begin()
+        already = consumer.counts["done"]
         await _until_done(consumer.counts, meter, job.count, woken, stopped)
+        meter.handled -= already
         meter.report()  # while the process beside it runs, which is counted too
         shutdown.set()
 
