@@ -37,14 +37,26 @@ class Backlog:
         Raises:
             BacklogFullError: there is none.
         """
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
+
+    def take(self, size: int) -> None:
+        """As `place`, until it is given back.
+
+        Raises:
+            BacklogFullError: there is none.
+        """
         if self._count >= self._limit or (self._count and self._bytes + size > self._max_bytes):
             raise BacklogFullError(
                 f"{self._count} messages of {self._bytes} bytes wait for the broker already"
             )
         self._count += 1
         self._bytes += size
-        try:
-            yield
-        finally:
-            self._count -= 1
-            self._bytes -= size
+
+    def give_back(self, size: int) -> None:
+        """Somebody else may have the place."""
+        self._count -= 1
+        self._bytes -= size

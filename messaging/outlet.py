@@ -62,13 +62,28 @@ class Outlet:
         """Messages that the broker has not answered for, those included that nobody waits for."""
         return len(self._waiting)
 
-    async def publish(self, envelope: Envelope, *, client_id: str, now: float) -> None:
-        """Return once the broker has confirmed.
+    @property
+    def pressed(self) -> bool:
+        """Whether whoever publishes waits for the connection first (`relieve`)."""
+        return self._turn.locked() or self._unsent > UNSENT
 
-        Raises:
-            ReturnedError, RefusedError: it has not.
+    async def relieve(self) -> None:
+        """Return once the connection has taken what was sent, and it is our turn."""
+        async with self._turn:
+            self._write()
+            await self._writer.drain()
+
+    def send(self, envelope: Envelope, *, client_id: str, now: float) -> asyncio.Future[None]:
+        """Send it; the future is done once the broker has confirmed.
+
+        It raises:
+            ReturnedError, RefusedError: the broker has not.
             aiormq's errors of channel and connection: what closed the channel.
         """
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.closed:
+            confirmed.set_exception(ConnectionError("the channel is closed"))
+            return confirmed
         # Fresh for each attempt: what is returned is known by it.
         message_id = os.urandom(16).hex()
         content = frames_of(
@@ -79,24 +94,6 @@ class Outlet:
             client_id=client_id,
             now=now,
         )
-        if self._turn.locked() or self._unsent > UNSENT:
-            async with self._turn:
-                self._write()
-                await self._writer.drain()
-                confirmed = self._send(content, message_id)
-        else:
-            confirmed = self._send(content, message_id)
-        await confirmed
-
-    async def close(self) -> None:
-        """Close the channel."""
-        await self._channel.close()
-
-    def _send(self, content: bytes, message_id: str) -> asyncio.Future[None]:
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.closed:
-            confirmed.set_exception(ConnectionError("the channel is closed"))
-            return confirmed
         self._tag += 1
         self._waiting[self._tag] = (message_id, confirmed)
         self._numbers[message_id] = self._tag
@@ -104,6 +101,10 @@ class Outlet:
             asyncio.get_running_loop().call_soon(self._write)
         self._gathered += content
         return confirmed
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
 
     @property
     def _unsent(self) -> int:

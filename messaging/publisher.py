@@ -7,9 +7,9 @@ who have a place wait for it until their own deadline, and all others are told a
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, NoReturn
+from typing import Final
 
 from aio_pika.exceptions import ChannelClosed
 
@@ -21,6 +21,7 @@ from messaging.errors import (
     BrokerUnavailableError,
     CutOffError,
     LateError,
+    MessagingError,
     NackedError,
     OversizedHeadersError,
     PublishForbiddenError,
@@ -74,32 +75,86 @@ class Publisher:
             BrokerBlockedError: the broker took nothing within the deadline; nothing was sent.
             BrokerUnavailableError: no connection within the deadline; nothing was sent.
         """
+        [failure] = await self.publish_all([envelope], deadline=deadline)
+        if failure is not None:
+            raise failure
+
+    async def publish_all(
+        self, envelopes: Sequence[Envelope], *, deadline: float
+    ) -> list[MessagingError | None]:
+        """As `publish`, for many under one deadline: for each why it failed, or None."""
+        end = asyncio.get_running_loop().time() + deadline
+        sizes: list[int] = []
+        try:
+            failures = [self._take_place(envelope, sizes) for envelope in envelopes]
+            if not sizes:
+                return failures
+            try:
+                outlet = await self._ready(end)
+            except BrokerUnavailableError as error:
+                return [failure or error for failure in failures]
+            with self._using(outlet):
+                await self._publish(outlet, envelopes, failures, end)
+            return failures
+        finally:
+            for size in sizes:
+                self._backlog.give_back(size)
+
+    def _take_place(self, envelope: Envelope, sizes: list[int]) -> MessagingError | None:
+        """A place in the backlog, added to `sizes`; or why there is none."""
         size = size_of(envelope.headers)
         if size > MAX_HEADERS:
-            raise OversizedHeadersError(f"{size} bytes of headers, more than {MAX_HEADERS}")
-        end = asyncio.get_running_loop().time() + deadline
-        with self._backlog.place(size + len(envelope.body)):
-            if not self._link.connected or self._link.blocked:
-                await self._link.wait_until_unblocked(deadline)
-            outlet = self._outlet
-            if outlet is None or outlet.closed:
-                outlet = await self._open(end)
-            if outlet.owed >= 2 * self._backlog.limit:
-                raise BacklogFullError(f"the broker has left {outlet.owed} messages unconfirmed")
-            try:
-                with self._using(outlet), broker_faults(passing=_ANSWERS):
-                    async with asyncio.timeout_at(end):
-                        await outlet.publish(envelope, client_id=self._client_id, now=self._clock())
-            except ReturnedError as error:
-                raise UnroutableError(f"no queue takes {_name(envelope)}") from error
-            except RefusedError as error:
-                raise NackedError(f"the broker refused to take {_name(envelope)}") from error
-            except ChannelClosed as error:
-                _explain(envelope, error)
-            except TimeoutError as error:
-                raise LateError(f"{_name(envelope)} was not confirmed in time") from error
-            except BrokerUnavailableError as error:
-                raise CutOffError(f"{_name(envelope)}: {error.detail}") from error
+            return OversizedHeadersError(f"{size} bytes of headers, more than {MAX_HEADERS}")
+        size += len(envelope.body)
+        try:
+            self._backlog.take(size)
+        except BacklogFullError as error:
+            return error
+        sizes.append(size)
+        return None
+
+    async def _publish(
+        self,
+        outlet: Outlet,
+        envelopes: Sequence[Envelope],
+        failures: list[MessagingError | None],
+        end: float,
+    ) -> None:
+        """Send all that have not failed yet, and only then wait for the broker's answers."""
+        answers: dict[int, asyncio.Future[None]] = {}
+        now = self._clock()
+        try:
+            for place, envelope in enumerate(envelopes):
+                if failures[place] is None and outlet.pressed:
+                    failures[place] = await _result(outlet.relieve(), envelope, end)
+                if failures[place] is None and outlet.owed >= 2 * self._backlog.limit:
+                    failures[place] = BacklogFullError(
+                        f"the broker has left {outlet.owed} messages unconfirmed"
+                    )
+                if failures[place] is None:
+                    answers[place] = outlet.send(envelope, client_id=self._client_id, now=now)
+            for place, answer in answers.items():
+                if not _confirmed(answer):
+                    failures[place] = await _result(answer, envelopes[place], end)
+                    if isinstance(failures[place], NackedError):
+                        self._retire(outlet)
+        finally:
+            for answer in answers.values():
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()  # which nobody else may ask for
+
+    async def _ready(self, end: float) -> Outlet:
+        """A channel on a connection that takes messages.
+
+        Raises:
+            BrokerUnavailableError: none by then.
+        """
+        if not self._link.connected or self._link.blocked:
+            await self._link.wait_until_unblocked(end - asyncio.get_running_loop().time())
+        outlet = self._outlet
+        if outlet is None or outlet.closed:
+            outlet = await self._open(end)
+        return outlet
 
     async def _open(self, end: float) -> Outlet:
         """The channel that all publish on; a new one where it was closed, or has said no."""
@@ -110,21 +165,21 @@ class Publisher:
                     self._outlet = await self._link.outlet(left)
                 return self._outlet
 
-    @contextmanager
-    def _using(self, outlet: Outlet) -> Iterator[None]:
-        """After a nack, give the channel to nobody any more, and close it when nobody has it.
+    def _retire(self, outlet: Outlet) -> None:
+        """After a nack, give the channel to nobody any more; it is closed when nobody has it.
 
         On RabbitMQ 3.10, a channel that first publishes to a queue just as that queue's leader is
         lost goes on being nacked there; a new one is not. What is in flight on the old one may
         still be confirmed.
         """
+        if self._outlet is outlet:
+            self._outlet = None
+
+    @contextmanager
+    def _using(self, outlet: Outlet) -> Iterator[None]:
         self._users[outlet] += 1
         try:
             yield
-        except RefusedError:
-            if self._outlet is outlet:
-                self._outlet = None
-            raise
         finally:
             self._users[outlet] -= 1
             if not self._users[outlet]:
@@ -135,13 +190,46 @@ class Publisher:
                     closing.add_done_callback(self._closing.discard)
 
 
+def _confirmed(answer: asyncio.Future[None]) -> bool:
+    return answer.done() and not answer.cancelled() and answer.exception() is None
+
+
+async def _result(
+    waited_for: Awaitable[None], envelope: Envelope, end: float
+) -> MessagingError | None:
+    """Why this fails for an envelope, if it does by then."""
+    try:
+        with broker_faults(passing=_ANSWERS):
+            async with asyncio.timeout_at(end):
+                await waited_for
+    except (*_ANSWERS, BrokerUnavailableError) as error:
+        failure = _failure(envelope, error)
+        failure.__cause__ = error
+        return failure
+    return None
+
+
 async def _close(outlet: Outlet) -> None:
     with suppress(BrokerUnavailableError), broker_faults():
         async with asyncio.timeout(CLOSE):
             await outlet.close()
 
 
-def _explain(envelope: Envelope, error: ChannelClosed) -> NoReturn:
+def _failure(envelope: Envelope, error: Exception) -> MessagingError:
+    match error:
+        case ReturnedError():
+            return UnroutableError(f"no queue takes {_name(envelope)}")
+        case RefusedError():
+            return NackedError(f"the broker refused to take {_name(envelope)}")
+        case ChannelClosed():
+            return _explain(envelope, error)
+        case TimeoutError():
+            return LateError(f"{_name(envelope)} was not confirmed in time")
+        case _:
+            return CutOffError(f"{_name(envelope)}: {getattr(error, 'detail', '')}")
+
+
+def _explain(envelope: Envelope, error: ChannelClosed) -> MessagingError:
     """Tell the publish that closed the channel from those that were merely in flight on it.
 
     One error reaches them all; the broker's text names the exchange, and for a topic
@@ -151,12 +239,10 @@ def _explain(envelope: Envelope, error: ChannelClosed) -> NoReturn:
     exchange, key = envelope.route.exchange, envelope.route.routing_key
     if f"'{exchange}'" in text:
         if NOT_FOUND in text:
-            raise UnroutableError(f"there is no exchange for {_name(envelope)}") from error
+            return UnroutableError(f"there is no exchange for {_name(envelope)}")
         if ACCESS_REFUSED in text and (TOPIC not in text or f"{TOPIC} '{key}'" in text):
-            raise PublishForbiddenError(
-                f"this login may not publish {_name(envelope)}: {text}"
-            ) from error
-    raise CutOffError(f"{_name(envelope)}: the channel was closed: {text}") from error
+            return PublishForbiddenError(f"this login may not publish {_name(envelope)}: {text}")
+    return CutOffError(f"{_name(envelope)}: the channel was closed: {text}")
 
 
 def _name(envelope: Envelope) -> str:

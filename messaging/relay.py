@@ -177,37 +177,60 @@ class OutboxRelay:
         )
 
     async def _publish(self, lanes: Sequence[Lane]) -> list[_Outcome]:
+        """All lanes together, but for those that a carnet may keep waiting."""
         end = asyncio.get_running_loop().time() + DEADLINE
-        return await asyncio.gather(*(self._publish_lane(lane, end) for lane in lanes))
+        together = [lane for lane in lanes if not any(message.scopes for message in lane)]
+        alone = [[lane] for lane in lanes if any(message.scopes for message in lane)]
+        outcomes = await asyncio.gather(*(self._rounds(few, end) for few in (together, *alone)))
+        return [outcome for few in outcomes for outcome in few]
 
-    async def _publish_lane(self, lane: Lane, end: float) -> _Outcome:
-        """One after the other, up to the first that fails, or to the end of the time."""
-        for place, message in enumerate(lane):
+    async def _rounds(self, lanes: Sequence[Lane], end: float) -> list[_Outcome]:
+        """The next message of each lane, up to the first that fails, or to the end of the time."""
+        outcomes: list[_Outcome] = []
+        place = 0
+        while lanes:
             if place and asyncio.get_running_loop().time() >= end:
-                return _Outcome(lane[:place])
-            try:
-                await self._publish_one(message)
-            except (MessagingError, TrustUnavailableError, ValueError) as failure:
-                return _Outcome(lane[:place], message, failure)
-        return _Outcome(lane)
+                return outcomes + [_Outcome(lane[:place]) for lane in lanes]
+            failures = await self._publish_each([lane[place] for lane in lanes])
+            outcomes += (
+                _Outcome(lane[:place], lane[place], failure)
+                for lane, failure in zip(lanes, failures, strict=True)
+                if failure is not None
+            )
+            going = [lane for lane, failed in zip(lanes, failures, strict=True) if failed is None]
+            place += 1
+            outcomes += (_Outcome(lane) for lane in going if len(lane) == place)
+            lanes = [lane for lane in going if len(lane) > place]
+        return outcomes
 
-    async def _publish_one(self, message: StoredMessage) -> None:
-        """Seal it as of now, and publish it.
+    async def _publish_each(self, messages: Sequence[StoredMessage]) -> list[Exception | None]:
+        """Seal them as of now, and publish them; why each failed, if it did."""
+        failures: list[Exception | None] = [None] * len(messages)
+        envelopes: dict[int, Envelope] = {}
+        for place, message in enumerate(messages):
+            try:
+                envelopes[place] = await self._sealed(message)
+            except (MessagingError, TrustUnavailableError, ValueError) as error:
+                failures[place] = error
+        published = await self._publisher.publish_all([*envelopes.values()], deadline=DEADLINE)
+        for place, failure in zip(envelopes, published, strict=True):
+            if isinstance(failure, UnroutableError) and messages[place].receiver is None:
+                # Nobody listens just now, which is no fault of an event's.
+                log.debug("event_unheard", type=messages[place].route.type, detail=failure.detail)
+            else:
+                failures[place] = failure
+        return failures
+
+    async def _sealed(self, message: StoredMessage) -> Envelope:
+        """As it leaves.
 
         Raises:
-            MessagingError, TrustUnavailableError: as the publisher and the source of carnets.
+            MessagingError, TrustUnavailableError: as the source of carnets.
             ValueError: what was stored cannot be sealed.
         """
-        if message.receiver is not None:
-            await self._publisher.publish(
-                await self._command(message, message.receiver), deadline=DEADLINE
-            )
-            return
-        try:
-            await self._publisher.publish(self._event(message), deadline=DEADLINE)
-        except UnroutableError as error:
-            # Nobody listens just now, which is no fault of an event's.
-            log.debug("event_unheard", type=message.route.type, detail=error.detail)
+        if message.receiver is None:
+            return self._event(message)
+        return await self._command(message, message.receiver)
 
     def _event(self, message: StoredMessage) -> Envelope:
         now = self._clock()

@@ -26,9 +26,9 @@ async def outlet(link: Broker) -> AsyncIterator[Outlet]:
         await outlet.close()
 
 
-def begin(outlet: Outlet, envelope: Envelope | None = None) -> asyncio.Task[None]:
+def begin(outlet: Outlet, envelope: Envelope | None = None) -> asyncio.Future[None]:
     envelope = sell().envelope if envelope is None else envelope
-    return asyncio.create_task(outlet.publish(envelope, client_id=GATEWAY, now=0))
+    return outlet.send(envelope, client_id=GATEWAY, now=0)
 
 
 def to(envelope: Envelope, **route: Any) -> Envelope:
@@ -36,7 +36,7 @@ def to(envelope: Envelope, **route: Any) -> Envelope:
     return replace(envelope, route=Route(**changed))
 
 
-async def outcomes(*attempts: asyncio.Task[None]) -> list[type[object]]:
+async def outcomes(*attempts: asyncio.Future[None]) -> list[type[object]]:
     async with asyncio.timeout(WAIT):
         return [type(each) for each in await asyncio.gather(*attempts, return_exceptions=True)]
 
@@ -114,7 +114,7 @@ async def test_properties_and_headers_arrive_as_they_were_given(outlet: Outlet, 
     envelope = replace(sell().envelope, correlation_id="c", reply_to="r", expiration=60.0)
 
     async with asyncio.timeout(WAIT):
-        await outlet.publish(envelope, client_id=GATEWAY, now=1_700_000_000.9)
+        await outlet.send(envelope, client_id=GATEWAY, now=1_700_000_000.9)
 
     message = await raw.next(WORK.name)
     assert dict(message.headers) == dict(envelope.headers)

@@ -17,7 +17,9 @@ from messaging.errors import (
     MessagingError,
     MissingTopologyError,
     NackedError,
+    OversizedHeadersError,
     PublishForbiddenError,
+    UnroutableError,
 )
 from messaging.publisher import Publisher
 from messaging.topology import COMMANDS, Binding, Queue, Topology, declare
@@ -154,6 +156,46 @@ async def test_what_is_in_flight_beside_a_nack_keeps_its_own_outcome(
     outcomes = [type(result) for result in results]
     assert outcomes == [NackedError if e is one_too_many else type(None) for e in envelopes]
     assert await raw.count(WORK.name) == outcomes.count(type(None))
+
+
+async def test_many_under_one_deadline_have_an_outcome_each(
+    publisher: Publisher, one_too_many: Envelope, raw: Raw
+) -> None:
+    good = sell().envelope
+    unheard = replace(good, route=replace(good.route, routing_key="nobody.listens"))
+    oversized = replace(good, headers={"carnet-seal": "x" * 20_000})
+
+    failures = await publisher.publish_all(
+        [good, one_too_many, unheard, good, oversized], deadline=WAIT
+    )
+
+    kinds = [type(None), NackedError, UnroutableError, type(None), OversizedHeadersError]
+    assert [type(failure) for failure in failures] == kinds
+    assert await raw.count(WORK.name) == 2
+
+
+async def test_of_many_those_without_a_place_are_refused_and_the_others_published(
+    link: Broker, raw: Raw
+) -> None:
+    publisher = Publisher(link, client_id=GATEWAY, limit=5)
+
+    failures = await publisher.publish_all([sell().envelope for _ in range(8)], deadline=WAIT)
+
+    assert [type(failure) for failure in failures] == [type(None)] * 5 + [BacklogFullError] * 3
+    assert await raw.count(WORK.name) == 5
+    await publisher.publish_all([sell().envelope for _ in range(5)], deadline=WAIT)
+
+
+async def test_many_that_are_not_confirmed_in_time_are_all_unknown(
+    publisher: Publisher, wire: Wire
+) -> None:
+    await publisher.publish(sell().envelope, deadline=WAIT)
+    wire.hold()
+
+    async with asyncio.timeout(5):
+        failures = await publisher.publish_all([sell().envelope for _ in range(9)], deadline=0.2)
+
+    assert [type(failure) for failure in failures] == [LateError] * 9
 
 
 async def test_more_than_the_backlog_holds_is_refused_at_once(
