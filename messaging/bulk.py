@@ -1,23 +1,28 @@
 """Many rows in few steps of the database driver.
 
-Python's SQLite driver lets go of the interpreter's lock for every row that it writes or reads, and
-waits for it again, beside a loop that seldom lets go of it. So there a statement writes many rows
-in one step, and none says which. PostgreSQL is given a column of all rows as one value.
+Python's SQLite driver works in a thread, which lets go of the interpreter's lock for every row that
+it writes or reads, and waits for it again, beside a loop that seldom lets go of it. So there a
+statement writes many rows in one step, none says which, and the driver is called directly: for
+SQLAlchemy a statement is three calls of that thread. PostgreSQL is given a column of all rows as
+one value.
 """
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, cast
 
 from sqlalchemy import Column, Dialect, String, Table, and_, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 Row = Mapping[str, object]
 Key = tuple[object, ...]
 
-_CHUNKS: Final = (64, 16, 4, 1)
-"""Rows of one statement on SQLite: so few numbers that the driver keeps each one prepared."""
+_SIZES: Final = (1, 4, 16, 64)
+"""Rows that a statement has room for on SQLite: so few sizes that the driver keeps all prepared."""
 
 
 async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Row]) -> None:
@@ -26,7 +31,8 @@ async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Row]) 
         return
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
-        await _insert_in_chunks(connection, table, rows)
+        for few in _fitting(rows):
+            await _insert_few(connection, table, few)
     else:
         await connection.exec_driver_sql(*_columnwise(connection, table, rows))
 
@@ -50,51 +56,78 @@ async def insert_new(
     by_key: dict[Key, Row] = {}
     for row in rows:
         by_key.setdefault(tuple(row[column.name] for column in key), row)
-    wanted = func.json_each(json.dumps(list(by_key))).table_valued("value")
+    for few in _fitting(list(by_key)):
+        try:
+            await _insert_few(connection, table, [by_key[one] for one in few])
+        except IntegrityError:  # none of them is in
+            for held in await _held(session, table, few, key):
+                del by_key[held]
+            left = [by_key[one] for one in few if one in by_key]
+            if left:
+                await _insert_few(connection, table, left)
+    return set(by_key)
+
+
+def _fitting(rows: Sequence[Any]) -> list[Sequence[Any]]:
+    """As many at once as the largest statement has room for."""
+    return [rows[start : start + _SIZES[-1]] for start in range(0, len(rows), _SIZES[-1])]
+
+
+async def _held(
+    session: AsyncSession, table: Table, keys: Sequence[Key], key: Sequence[Column[Any]]
+) -> set[Key]:
+    """Which of these keys the table has."""
+    wanted = func.json_each(json.dumps(keys)).table_valued("value")
     same = (
         column == func.json_extract(wanted.c.value, f"$[{place}]")
         for place, column in enumerate(key)
     )
     held = await session.execute(select(*key).join_from(wanted, table, and_(*same)))
-    for found in held:
-        del by_key[tuple(found)]
-    if by_key:
-        await _insert_in_chunks(connection, table, list(by_key.values()))
-    return set(by_key)
+    return {tuple(row) for row in held}
 
 
-async def _insert_in_chunks(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
-    columns, start = tuple(rows[0]), 0
-    values_of = _values(table, columns, connection.dialect)
-    into = _insert_into(table, columns, connection.dialect)
-    group = f"({', '.join('?' * len(columns))})"
-    for chunk in _CHUNKS:
-        while len(rows) - start >= chunk:
-            statement = f"{into} VALUES {', '.join([group] * chunk)}"
-            taken = rows[start : start + chunk]
-            await connection.exec_driver_sql(
-                statement, tuple(value for row in taken for value in values_of(row))
-            )
-            start += chunk
+async def _insert_few(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """One statement on SQLite, for up to as many rows as the largest has room for."""
+    names = tuple(rows[0])
+    columns = _columns(table, names, rows, connection.dialect)
+    size = next(size for size in _SIZES if size >= len(rows))
+    empty = (None,) * (len(names) * (size - len(rows)))
+    values = (*chain.from_iterable(zip(*columns, strict=True)), *empty, len(rows))
+    statement = _insert_some(table, names, size, connection.dialect)
+    driver = cast("Any", connection.sync_connection).connection.driver_connection
+    try:
+        await driver.execute_fetchall(statement, values)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            statement, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _insert_some(table: Table, names: tuple[str, ...], size: int, dialect: Dialect) -> str:
+    """A statement that inserts the first of its rows, so many as its last value says."""
+    row = f"({', '.join('?' * len(names))})"
+    rows = ", ".join([row] * size)
+    into = _insert_into(table, names, dialect)
+    return f"{into} SELECT * FROM (VALUES {rows}) LIMIT ?"  # noqa: S608 - names of our own
 
 
 def _columnwise(
     connection: AsyncConnection, table: Table, rows: Sequence[Row]
 ) -> tuple[str, tuple[list[object], ...]]:
     """One statement for any number of rows, and its values: a list for each column."""
-    columns = tuple(rows[0])
-    values_of = _values(table, columns, connection.dialect)
-    values = tuple(map(list, zip(*map(values_of, rows), strict=True)))
-    return _insert_columns(table, columns, connection.dialect), values
+    names = tuple(rows[0])
+    columns = _columns(table, names, rows, connection.dialect)
+    return _insert_columns(table, names, connection.dialect), tuple(columns)
 
 
 @lru_cache(maxsize=64)
-def _insert_columns(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+def _insert_columns(table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
     arrays = ", ".join(
         f"CAST(${place} AS {_element(table.c[name], dialect)}[])"
-        for place, name in enumerate(columns, start=1)
+        for place, name in enumerate(names, start=1)
     )
-    into = _insert_into(table, columns, dialect)
+    into = _insert_into(table, names, dialect)
     return f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - names of our own
 
 
@@ -106,23 +139,26 @@ def _element(column: Column[Any], dialect: Dialect) -> str:
     return dialect.type_compiler_instance.process(kind)
 
 
-@lru_cache(maxsize=64)
-def _insert_into(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+def _insert_into(table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
     preparer = dialect.identifier_preparer
-    names = ", ".join(preparer.format_column(table.c[name]) for name in columns)
-    return f"INSERT INTO {preparer.format_table(table)} ({names})"
+    columns = ", ".join(preparer.format_column(table.c[name]) for name in names)
+    return f"INSERT INTO {preparer.format_table(table)} ({columns})"
 
 
-@lru_cache(maxsize=64)
-def _values(
-    table: Table, columns: tuple[str, ...], dialect: Dialect
-) -> Callable[[Row], list[object]]:
-    """How a row's values are given to the driver."""
-    convert = [
-        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in columns
+def _columns(
+    table: Table, names: tuple[str, ...], rows: Sequence[Row], dialect: Dialect
+) -> list[list[object]]:
+    """The values of each column, as they are given to the driver."""
+    return [
+        [row[name] for row in rows] if to is None else [to(row[name]) for row in rows]
+        for name, to in _converters(table, names, dialect)
     ]
 
-    def values_of(row: Row) -> list[object]:
-        return [row[name] if to is None else to(row[name]) for name, to in convert]
 
-    return values_of
+@lru_cache(maxsize=64)
+def _converters(
+    table: Table, names: tuple[str, ...], dialect: Dialect
+) -> list[tuple[str, Callable[[object], object] | None]]:
+    return [
+        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names
+    ]

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, Executable, event, insert, text
+from sqlalchemy import Executable, event, insert, text
 
 from auth.errors import RefusalError
 from auth.message import CARNET_SEAL
@@ -63,16 +65,36 @@ def claims(stall: Stall, *, shared: bool = False) -> list[object]:
     """The transactions that claim inbox rows from now on; `shared`: only of many at once."""
     transactions: list[object] = []
 
-    def note(connection: Connection, _cursor: object, statement: str, *_: Any) -> None:
-        transaction = connection.get_transaction()
+    def note(transaction: object, statement: str) -> None:
         claim = statement.startswith("INSERT INTO inbox")
         if shared and "WHERE" in statement:  # a claim by itself may say when not to
             return
         if claim and transaction not in transactions:
             transactions.append(transaction)
 
-    event.listen(stall.database.engine.sync_engine, "before_cursor_execute", note)
+    engine = stall.database.engine.sync_engine
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "checkout", partial(_trace, note))
+    else:
+        event.listen(
+            engine,
+            "before_cursor_execute",
+            lambda connection, _, statement, *__: note(connection.get_transaction(), statement),
+        )
     return transactions
+
+
+def _trace(note: Callable[[object, str], None], connection: Any, *_: object) -> None:
+    """SQLite itself tells of the statements: many pass SQLAlchemy by."""
+    transaction = object()
+
+    def trace(statement: str) -> None:
+        nonlocal transaction
+        if statement.startswith("BEGIN"):
+            transaction = object()
+        note(transaction, statement)
+
+    connection.run_async(lambda driver: driver.set_trace_callback(trace))
 
 
 def sold(stall: Stall) -> list[str]:
