@@ -48,18 +48,21 @@ def install(controls: Controls) -> None:
     from services.contracts.topology import ORDERS_COMMANDS  # noqa: PLC0415 - likewise
     from services.orders.history import History  # noqa: PLC0415 - likewise
 
-    publish = Publisher.publish
+    publish_all = Publisher.publish_all  # whoever publishes does it with this
 
-    @functools.wraps(publish)
-    async def publishing(self: Publisher, envelope: Any, **options: Any) -> None:
-        exchange = envelope.route.exchange
-        if (point := BEFORE_PUBLISH.get(exchange)) is not None:
-            controls.reach(point)
-        await publish(self, envelope, **options)
-        if (point := AFTER_PUBLISH.get(exchange)) is not None:
-            controls.reach(point)
+    @functools.wraps(publish_all)
+    async def publishing(self: Publisher, envelopes: Any, **options: Any) -> Any:
+        exchanges = {envelope.route.exchange for envelope in envelopes}
+        for exchange in exchanges & BEFORE_PUBLISH.keys():
+            controls.reach(BEFORE_PUBLISH[exchange])
+        failures = await publish_all(self, envelopes, **options)
+        confirmed = zip(envelopes, failures, strict=True)
+        exchanges = {envelope.route.exchange for envelope, failed in confirmed if failed is None}
+        for exchange in exchanges & AFTER_PUBLISH.keys():
+            controls.reach(AFTER_PUBLISH[exchange])
+        return failures
 
-    Publisher.publish = publishing  # type: ignore[method-assign]
+    Publisher.publish_all = publishing  # type: ignore[method-assign]
     wake = OutboxRelay.wake
 
     @functools.wraps(wake)
