@@ -5,15 +5,20 @@ lock of an aggregate's oldest message has the aggregate for itself, so several r
 table (on PostgreSQL; SQLite is for one process).
 """
 
-import uuid
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, assert_never
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
+    Delete,
     Index,
     Integer,
     LargeBinary,
@@ -21,6 +26,10 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
+    any_,
+    bindparam,
+    cast,
     delete,
     exists,
     func,
@@ -33,7 +42,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth.claims import join_scope, split_scope
 from auth.message import Route
 from messaging.bulk import insert_rows
-from messaging.contract import Contract
 from messaging.inbox import subject_of
 from messaging.outgoing import OutgoingCommand, OutgoingEvent
 from messaging.unit_of_work import UnitOfWork
@@ -50,8 +58,7 @@ ABANDONED: Final = 60
 """Seconds after which PostgreSQL takes the locks of a relay that has stopped in mid-air."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """One row: what waits to be sealed and published. `message_id` stays the same.
 
     receiver: the service that a command is for; None for an event.
@@ -112,7 +119,7 @@ async def add_outgoing(
     works = list(works)
     rows = [
         {
-            "message_id": str(uuid.uuid4()),
+            "message_id": os.urandom(16).hex(),
             "cause": work.message.seal.jti,
             "trace": dict(trace),
             "created_at": int(work.now),
@@ -126,18 +133,23 @@ async def add_outgoing(
 
 
 def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[str, Any]:
+    row = {
+        "aggregate": outgoing.aggregate,
+        "exchange": outgoing.route.exchange,
+        "routing_key": outgoing.route.routing_key,
+        "type": outgoing.route.type,
+        "body": outgoing.body,
+    }
     match outgoing:
         case OutgoingEvent():
-            return {
-                **_message(outgoing.event, outgoing.aggregate),
+            return row | {
                 "subject": outgoing.subject,
                 "receiver": None,
                 "scope": None,
                 "wanted_until": None,
             }
         case OutgoingCommand():
-            return {
-                **_message(outgoing.command, outgoing.aggregate),
+            return row | {
                 "subject": subject_of(work.message),
                 "receiver": outgoing.receiver,
                 "scope": join_scope(outgoing.scopes),
@@ -145,16 +157,6 @@ def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[st
             }
         case _:
             assert_never(outgoing)
-
-
-def _message(contract: Contract, aggregate: str) -> dict[str, Any]:
-    return {
-        "aggregate": aggregate,
-        "exchange": contract.route.exchange,
-        "routing_key": contract.route.routing_key,
-        "type": contract.route.type,
-        "body": contract.to_body(),
-    }
 
 
 async def take_lanes(
@@ -165,92 +167,123 @@ async def take_lanes(
     failed_before: of aggregates whose oldest message could not be published, and whose turn has
         come again; or else of all others.
     """
-    shared = session.get_bind().dialect.name == "postgresql"
-    if shared:
-        await session.execute(
-            text(f"SET LOCAL idle_in_transaction_session_timeout = '{ABANDONED}s'")
-        )
-    heads = outbox.alias()
-    older = outbox.alias()
-    due = (
-        (heads.c.failures > 0) & (heads.c.due_at <= int(now * 1000))
-        if failed_before
-        else heads.c.failures == 0
-    )
-    # Whoever holds the oldest message of an aggregate holds all of it. One that another relay
-    # has just removed is gone for us too: what followed it is no head in what we see.
-    aggregates = (
-        select(heads.c.aggregate)
-        .where(
-            due,
-            ~exists().where(older.c.aggregate == heads.c.aggregate, older.c.id < heads.c.id),
-        )
-        .order_by(heads.c.id)
-        .limit(LANES)
-    )
-    if not shared:
-        return _lanes(await session.execute(_oldest(outbox, aggregates)))
-    locked = aggregates.with_for_update(of=heads, skip_locked=True)
-    held = (await session.scalars(locked)).all()
-    if not held:
-        return []
-    lanes = _lanes(await session.execute(_oldest(outbox, held)))
-    ours = await _lock(session, outbox, (message.id for lane in lanes for message in lane))
-    return [taken for lane in lanes if (taken := _first_ones(lane, ours))]
+    values = {"now": int(now * 1000)}
+    if session.get_bind().dialect.name == "sqlite":
+        packed = await session.scalar(_packed(outbox, failed_before=failed_before), values)
+        rows = sorted(json.loads(packed or "[]"), key=itemgetter(1))
+        return _lanes((bytes.fromhex(body), *others) for body, *others in rows)
+    await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{ABANDONED}s'"))
+    return _lanes(await session.execute(_locked(outbox, failed_before=failed_before), values))
 
 
-def _oldest(outbox: Table, aggregates: Select[str] | Sequence[str]) -> Select[Any]:
-    """As many messages of each of these aggregates as one look takes."""
+def _heads(outbox: Table, *, failed_before: bool) -> Select[str]:
+    """The aggregates whose turn it is, by their oldest messages."""
+    heads, older = outbox.alias("heads"), outbox.alias("older")
+    due = heads.c.failures == 0
+    if failed_before:
+        due = (heads.c.failures > 0) & (heads.c.due_at <= bindparam("now", type_=BigInteger))
+    oldest = ~exists().where(older.c.aggregate == heads.c.aggregate, older.c.id < heads.c.id)
+    found = select(heads.c.aggregate).where(due, oldest).order_by(heads.c.id).limit(LANES)
+    return found.with_for_update(of=heads, skip_locked=True)
+
+
+def _places(outbox: Table, *, failed_before: bool) -> Select[int, int]:
+    """The ids of those aggregates' oldest messages, and their places in their lanes, from 1."""
+    held = _heads(outbox, failed_before=failed_before).cte("held")
     place = func.row_number().over(partition_by=outbox.c.aggregate, order_by=outbox.c.id)
-    of_these = select(outbox, place.label("place")).where(outbox.c.aggregate.in_(aggregates))
-    placed = of_these.subquery()
-    return select(placed).where(placed.c.place <= LANE).order_by(placed.c.id)
-
-
-def _lanes(rows: Iterable[Any]) -> list[Lane]:
-    """By aggregate, the one with the oldest message first."""
-    lanes: dict[str, list[StoredMessage]] = {}
-    for row in rows:
-        lanes.setdefault(row.aggregate, []).append(_stored(row))
-    return list(lanes.values())
-
-
-async def _lock(session: AsyncSession, outbox: Table, ids: Iterable[int]) -> set[int]:
-    """Lock these messages; which of them are ours now."""
-    locked = select(outbox.c.id).where(outbox.c.id.in_(list(ids)))
-    return set((await session.scalars(locked.with_for_update(skip_locked=True))).all())
-
-
-def _first_ones(lane: Lane, ours: set[int]) -> Lane:
-    """Up to the first that is not ours: a late commit may have put one before another's head."""
-    for place, message in enumerate(lane):
-        if message.id not in ours:
-            return lane[:place]
-    return lane
-
-
-def _stored(row: Any) -> StoredMessage:
-    return StoredMessage(
-        id=row.id,
-        message_id=row.message_id,
-        aggregate=row.aggregate,
-        route=Route(row.exchange, row.routing_key, row.type),
-        body=row.body,
-        subject=row.subject,
-        cause=row.cause,
-        trace=row.trace,
-        receiver=row.receiver,
-        scopes=split_scope(row.scope or ""),
-        wanted_until=row.wanted_until,
-        failures=row.failures,
+    return select(outbox.c.id, place.label("place")).where(
+        outbox.c.aggregate.in_(select(held.c.aggregate))
     )
+
+
+@lru_cache(maxsize=8)
+def _locked(outbox: Table, *, failed_before: bool) -> Select[Any]:
+    """Whoever holds the oldest message of an aggregate holds all of it.
+
+    One that another relay has just removed is gone for us too: what followed it is no head in
+    what we see. And what another one holds is passed over, which leaves a gap in the places.
+    """
+    places = _places(outbox, failed_before=failed_before).cte("places")
+    found = (
+        select(*_columns(outbox), places.c.place)
+        .join(places, places.c.id == outbox.c.id)
+        .where(places.c.place <= LANE)
+        .order_by(outbox.c.id)
+    )
+    return found.with_for_update(of=outbox, skip_locked=True)
+
+
+@lru_cache(maxsize=8)
+def _packed(outbox: Table, *, failed_before: bool) -> Select[str]:
+    """All as one value: the driver would let go of the interpreter's lock for each row."""
+    places = _places(outbox, failed_before=failed_before).cte("places")
+    body, *others = _columns(outbox)
+    row = func.json_array(func.hex(body), *others, places.c.place)
+    found = select(func.json_group_array(row)).join(places, places.c.id == outbox.c.id)
+    return found.where(places.c.place <= LANE)
+
+
+def _columns(outbox: Table) -> list[ColumnElement[Any]]:
+    """What `_stored` reads, in its order."""
+    c = outbox.c
+    route, seal = (c.exchange, c.routing_key, c.type), (c.subject, c.cause, cast(c.trace, Text))
+    command = (c.receiver, c.scope, c.wanted_until)
+    return [c.body, c.id, c.message_id, c.aggregate, *route, *seal, *command, c.failures]
+
+
+def _lanes(rows: Iterable[Sequence[Any]]) -> list[Lane]:
+    """By aggregate, the one with the oldest message first.
+
+    Each up to the first that is not ours: a late commit may have put one before another's head.
+    """
+    lanes: dict[str, list[StoredMessage]] = {}
+    for *columns, place in rows:
+        message = _stored(columns)
+        lane = lanes.setdefault(message.aggregate, [])
+        if place == len(lane) + 1:
+            lane.append(message)
+    return [lane for lane in lanes.values() if lane]
+
+
+def _stored(columns: Sequence[Any]) -> StoredMessage:
+    body, row_id, message_id, aggregate, *others = columns
+    exchange, routing_key, type_, subject, cause, trace, receiver, scope, until, failures = others
+    return StoredMessage(
+        row_id,
+        message_id,
+        aggregate,
+        _route(exchange, routing_key, type_),
+        body,
+        subject,
+        cause,
+        {} if trace == "{}" else json.loads(trace),
+        receiver,
+        split_scope(scope or ""),
+        until,
+        failures,
+    )
+
+
+_route = lru_cache(maxsize=256)(Route)
 
 
 async def remove(session: AsyncSession, outbox: Table, published: Sequence[StoredMessage]) -> None:
     """These are published."""
     if published:
-        ids = [message.id for message in published]
-        await session.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+        ids: Any = [message.id for message in published]
+        dialect = session.get_bind().dialect.name
+        if dialect == "sqlite":
+            ids = json.dumps(ids)
+        await session.execute(_removal(outbox, dialect), {"ids": ids})
+
+
+@lru_cache(maxsize=8)
+def _removal(outbox: Table, dialect: str) -> Delete:
+    """One statement for any number of rows."""
+    if dialect == "sqlite":
+        ids = select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value)
+        return delete(outbox).where(outbox.c.id.in_(ids))
+    return delete(outbox).where(outbox.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
 
 
 async def hold_back(

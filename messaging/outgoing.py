@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from messaging.contract import Command, Event
+from auth.message import Route
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEvent:
     """An event about an act of `subject`; `aggregate` is whose order it keeps."""
 
-    event: Event
+    route: Route
+    body: bytes
     subject: str
     aggregate: str
 
@@ -23,7 +24,8 @@ class OutgoingCommand:
     wanted_for: how long after now the work is wanted, counted from its commit.
     """
 
-    command: Command
+    route: Route
+    body: bytes
     receiver: str
     scopes: frozenset[str]
     wanted_for: timedelta

@@ -39,13 +39,15 @@ class UnitOfWork:
         few statements for many commands that share a transaction.
         """
 
-    def publish(self, event: Event, *, subject: str, aggregate: str | None = None) -> None:
-        """Tell `event`, about an act of `subject`'s, once this transaction is committed.
+    def publish(self, event: Event, *, subject: str, aggregate: str | None = None) -> bytes:
+        """Tell `event`, about an act of `subject`'s, once this transaction is committed; its body.
 
         aggregate: messages of one leave in the order of their transactions, as long as a lock
             that the handler takes orders these; the subject's, unless said otherwise.
         """
-        self._outgoing.append(OutgoingEvent(event, subject, aggregate or subject))
+        body = event.to_body()
+        self._outgoing.append(OutgoingEvent(event.route, body, subject, aggregate or subject))
+        return body
 
     def send(
         self,
@@ -63,4 +65,7 @@ class UnitOfWork:
         wanted_for: no longer than the receiver's handler allows.
         aggregate: as in `publish`.
         """
-        self._outgoing.append(OutgoingCommand(command, to, scopes, wanted_for, aggregate))
+        body = command.to_body()
+        self._outgoing.append(
+            OutgoingCommand(command.route, body, to, scopes, wanted_for, aggregate)
+        )

@@ -17,10 +17,11 @@ from services.orders.tables import EVENTS, SEQUENCES
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event as its user is told it. `cause`: the command that it tells of."""
+    """An event as its user is told it, and its body. `cause`: the command that it tells of."""
 
     subject: str
     event: OrderEvent
+    body: bytes
     cause: str
 
 
@@ -70,7 +71,7 @@ class History:
                 "sequence": each.event.sequence,
                 "order_id": each.event.order_id,
                 "type": each.event.route.type,
-                "body": each.event.to_body().decode(),
+                "body": each.body.decode(),
                 "cause": each.cause,
             }
             for each in entries

@@ -66,7 +66,13 @@ class OrderStore:
                 await self._refuse_kept(order)
             new.remove(order.id)  # of two with one id here, the second is none
         lines = [
-            {"order_id": order.id, "number": number, **line.model_dump()}
+            {
+                "order_id": order.id,
+                "number": number,
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "unit_price": line.unit_price,
+            }
             for order in orders
             for number, line in enumerate(order.lines)
         ]

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 
 from messaging.unit_of_work import UnitOfWork
 from services.contracts.orders import OrderEvent
@@ -31,18 +30,20 @@ class OrderWork(UnitOfWork):
         """`now` as orders keep it: whole milliseconds since the epoch."""
         return int(self.now * 1000)
 
-    @cached_property
+    @property
     def history(self) -> History:
         return History(self.session)
 
-    @cached_property
+    @property
     def _store(self) -> OrderStore:
         return OrderStore(self.session)
 
-    @cached_property
+    @property
     def _pending(self) -> _Pending:
         """Of this transaction, whosever units of work share it."""
-        pending: _Pending = self.session.info.setdefault(_Pending, _Pending())
+        pending: _Pending | None = self.session.info.get(_Pending)
+        if pending is None:
+            pending = self.session.info[_Pending] = _Pending()
         return pending
 
     def add(self, order: Order) -> None:
@@ -85,9 +86,9 @@ class OrderWork(UnitOfWork):
     def told(self, subject: str, event: NewEvent, sequence: int) -> Entry:
         """The event, with its number, published once this is committed."""
         told = event(sequence, datetime.fromtimestamp(int(self.now), UTC))
-        self.publish(told, subject=subject)
+        body = self.publish(told, subject=subject)
         seal = self.message.seal
-        return Entry(subject, told, cause=f"{seal.iss}/{seal.jti}")
+        return Entry(subject, told, body, cause=f"{seal.iss}/{seal.jti}")
 
     async def _flush_orders(self) -> None:
         orders, self._pending.orders = self._pending.orders, []
