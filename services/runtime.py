@@ -1,6 +1,7 @@
 """The life of a service's process: settings, signals, one clear line when it cannot go on."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -28,12 +29,18 @@ def run_service(
     try:
         settings = read_settings(kind)
         configure_logging(service=name, log_format=settings.log_format, level=settings.log_level)
+        keep_what_is_imported()
         uvloop.run(_until_signalled(settings, serve))
     except* KNOWN_ERRORS as group:
         failure = _first(group)
     if failure is not None:
         fail(name, failure)
     sys.exit(0)
+
+
+def keep_what_is_imported() -> None:
+    """Have no collection of garbage look at it: some 100,000 objects, for 100 ms each time."""
+    gc.freeze()
 
 
 def _first(error: BaseException) -> BaseException:

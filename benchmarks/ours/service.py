@@ -27,6 +27,7 @@ from services.contracts.topology import ORDER_SERVICE
 from services.logs import configure_logging
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
+from services.runtime import keep_what_is_imported
 
 PATIENCE: Final = 60.0
 MIGRATIONS: Final = Path(orders.__file__).with_name("migrations")
@@ -121,5 +122,6 @@ async def _until_done(
 
 
 def quiet() -> None:
-    """Logging as in production, where nothing is wrong."""
+    """As a service starts: what is imported is kept, and nothing is wrong that would be logged."""
+    keep_what_is_imported()
     configure_logging(service=ORDER_SERVICE, log_format="json", level="warning")
