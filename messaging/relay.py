@@ -28,7 +28,15 @@ from messaging.errors import (
     MessagingError,
     UnroutableError,
 )
-from messaging.outbox import Lane, StoredMessage, hold_back, remove, take_lanes
+from messaging.outbox import (
+    LANE,
+    LANES,
+    Lane,
+    StoredMessage,
+    hold_back,
+    remove,
+    take_lanes,
+)
 from messaging.pause import Backoff, first_of
 from messaging.publisher import Publisher
 
@@ -122,7 +130,7 @@ class OutboxRelay:
             last = shutdown.is_set()
             self._woken.clear()
             try:
-                published = await self._look(failed_before=False)
+                more = await self._look(failed_before=False)
             except (DatabaseUnavailableError, *_EVERYBODYS) as error:
                 log.warning("outbox_waits", code=error.code, detail=error.detail)
                 if last:
@@ -130,7 +138,7 @@ class OutboxRelay:
                 await backoff.pause(shutdown)
                 continue
             backoff.reset()
-            if published:
+            if more:
                 continue
             if last:
                 return
@@ -145,8 +153,8 @@ class OutboxRelay:
             except (DatabaseUnavailableError, *_EVERYBODYS) as error:
                 log.warning("outbox_waits", code=error.code, detail=error.detail)
 
-    async def _look(self, *, failed_before: bool) -> int:
-        """Publish some of what there is; how many messages were.
+    async def _look(self, *, failed_before: bool) -> bool:
+        """Publish some of what there is; whether there may be more.
 
         Raises:
             DatabaseUnavailableError: nothing is known to be removed.
@@ -157,7 +165,7 @@ class OutboxRelay:
             async with self._database.session() as session:
                 lanes = await self._take(session, failed_before=failed_before)
             if not lanes:
-                return 0
+                return False
             outcomes = await self._publish(lanes)
             async with self._database.transaction() as session:
                 await self._write_down(session, outcomes)
@@ -169,7 +177,9 @@ class OutboxRelay:
         for outcome in outcomes:
             if outcome.failure is not None and outcome.everybodys:
                 raise outcome.failure
-        return sum(len(outcome.published) for outcome in outcomes)
+        taken, published = map(len, lanes), (len(outcome.published) for outcome in outcomes)
+        full = len(lanes) >= LANES or any(len(lane) >= LANE for lane in lanes)
+        return full or sum(published) < sum(taken)
 
     async def _take(self, session: AsyncSession, *, failed_before: bool) -> list[Lane]:
         return await take_lanes(
