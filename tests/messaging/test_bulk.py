@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from messaging.bulk import insert_new, insert_rows
 from messaging.database import Database, open_database
+from messaging.errors import DatabaseUnavailableError
 
 METADATA = MetaData()
 PARCELS = Table(
@@ -109,3 +110,13 @@ async def test_a_row_that_is_there_fails_all_where_all_are_to_be_new(database: D
             await insert_rows(session, PARCELS, [parcel(n) for n in range(100)])
 
     assert len(await kept(database)) == 1
+
+
+async def test_a_fault_of_the_database_is_no_fault_of_the_rows(database: Database) -> None:
+    """Also where SQLAlchemy, which would have said so, is passed by."""
+    async with database.engine.begin() as connection:
+        await connection.run_sync(METADATA.drop_all)
+
+    with pytest.raises(DatabaseUnavailableError, match="no such table"):
+        async with database.transaction() as session:
+            await insert_rows(session, PARCELS, [parcel(1)])
