@@ -72,6 +72,11 @@ contracts: $(VENV)/.runtime tests/contracts/node_modules/.made ## Check the docu
 	$(BIN)/carnet contracts diff
 	node tests/contracts/validate.mjs docs/contracts/asyncapi.json
 
+.PHONY: examples
+examples: $(VENV)/.dev examples/node_modules/.made ## Run the examples in other languages on a real stack
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest -m '' tests/examples
+
 .PHONY: format
 format: $(VENV)/.dev ## Write the code as ruff would
 	$(BIN)/ruff check --fix-only --quiet .
@@ -112,7 +117,7 @@ LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-versi
 
 .PHONY: clean
 clean: ## Remove what was set up and cached; keeps .carnet and secrets
-	rm -rf $(VENV) tests/contracts/node_modules
+	rm -rf $(VENV) examples/node_modules tests/contracts/node_modules
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # ---- what the words above stand on; each stamp is newer than what it was made from
