@@ -66,6 +66,17 @@ check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter, bran
 # What hypothesis and another library make up reaches branches by luck; each shall have its row.
 MADE_UP := test_properties.py test_joserfc.py
 
+.PHONY: contracts
+contracts: $(VENV)/.runtime tests/contracts/node_modules/.made ## Check the documents of messages and API
+	$(BIN)/carnet contracts check
+	$(BIN)/carnet contracts diff
+	node tests/contracts/validate.mjs docs/contracts/asyncapi.json
+
+.PHONY: examples
+examples: $(VENV)/.dev examples/node_modules/.made ## Run the examples in other languages on a real stack
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest -m '' tests/examples
+
 .PHONY: format
 format: $(VENV)/.dev ## Write the code as ruff would
 	$(BIN)/ruff check --fix-only --quiet .
@@ -106,7 +117,8 @@ LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-versi
 
 .PHONY: clean
 clean: ## Remove what was set up and cached; keeps .carnet and secrets
-	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) examples/node_modules tests/contracts/node_modules
+	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # ---- what the words above stand on; each stamp is newer than what it was made from
 
@@ -118,6 +130,12 @@ $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# What is in JavaScript; nothing else needs Node.js.
+%/node_modules/.made: %/package-lock.json
+	@sh examples/install_node.sh
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # What is measured beside us; nothing else needs it.

@@ -73,6 +73,11 @@ class CommandConsumer:
         return self._subscriptions is not None and self._subscriptions.ready
 
     @property
+    def handlers(self) -> tuple[CommandHandler, ...]:
+        """What was registered, for those who describe it (`services.interface`)."""
+        return tuple(self._handlers)
+
+    @property
     def retention(self) -> timedelta:
         """How long inbox rows are kept: longer than any message of ours can live."""
         return retention((handler.expiry for handler in self._handlers), self._queue)

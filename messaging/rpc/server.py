@@ -59,6 +59,11 @@ class RpcServer:
         """Whether the consumer is registered on a channel that lives."""
         return self._subscription is not None and self._subscription.ready
 
+    @property
+    def handlers(self) -> tuple[RequestHandler, ...]:
+        """What was registered, for those who describe it (`services.interface`)."""
+        return tuple(self._handlers)
+
     def answers(
         self, contract: type[Q], policy: Policy
     ) -> Callable[[Handler[Q, R]], Handler[Q, R]]:

@@ -55,6 +55,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "The issuer's audit log: who did what, on whom, when.",
     ),
     "token": ("services.cli.token:app", "Read and explain tokens."),
+    "contracts": (
+        "services.cli.contracts:app",
+        "The messages and the HTTP API as documents: AsyncAPI, OpenAPI, JSON Schemas.",
+    ),
     "shards": (
         "services.cli.shards:shards",
         "Spread the order commands over so many queues, from now on.",

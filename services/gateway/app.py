@@ -21,8 +21,8 @@ from services.gateway.routes import (
 )
 
 
-def create_app(parts: GatewayParts) -> FastAPI:
-    """Make the app. It owns nothing: whoever made the parts ends them."""
+def routed_app() -> FastAPI:
+    """The routes and what describes them, without the parts that answer."""
     app = FastAPI(
         title="Carnet",
         version="1",
@@ -35,13 +35,20 @@ def create_app(parts: GatewayParts) -> FastAPI:
         # Its spans would carry the query of an address, where a token may have been sent.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.parts = parts
     install_handlers(app)
     app.add_exception_handler(OAuthError, oauth_error)
     # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken. And what is
     # asked for most is tried first.
     for routes in (events, orders, sessions, token, revocation, introspection, discovery):
         app.include_router(routes.router)
+    describe(app)
+    return app
+
+
+def create_app(parts: GatewayParts) -> FastAPI:
+    """Make the app. It owns nothing: whoever made the parts ends them."""
+    app = routed_app()
+    app.state.parts = parts
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(
@@ -57,5 +64,4 @@ def create_app(parts: GatewayParts) -> FastAPI:
         secure=parts.options.public_url.startswith("https://"),
         receive_deadline=parts.options.receive_deadline,
     )
-    describe(app)
     return app

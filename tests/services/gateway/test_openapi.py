@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.contracts.scopes import TOKENS_INTROSPECT
 from services.contracts.topology import GATEWAY
+from services.interface.files import openapi
 from tests.services.gateway.stack import PASSWORD, TEA, Stack, User, sign_in
 
 ID = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
@@ -125,6 +126,10 @@ def check(document: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
 
 async def test_the_document_is_valid(document: dict[str, Any]) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+async def test_the_committed_document_is_what_is_answered(document: dict[str, Any]) -> None:
+    assert document == openapi()
 
 
 async def test_every_operation_is_named_and_tagged_and_explained(document: dict[str, Any]) -> None:
