@@ -102,6 +102,11 @@ class Feed:
         """Number of the last revocation up to which none is missing; -1 before a snapshot."""
         return self._applied
 
+    @property
+    def heard_at(self) -> float | None:
+        """When a heartbeat or snapshot last counted, by the monotonic clock; None before any."""
+        return self._heard_at
+
     def require_fresh(self, now: float, ticks: float) -> None:
         """Raise unless what is held may be judged by.
 

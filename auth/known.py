@@ -29,6 +29,9 @@ class KnownTokens:
         self._remembered = remembered
         self._key_set: KeySet | None = None
         self._tokens: OrderedDict[str, IssuedClaims] = OrderedDict()
+        self.recalled = 0
+        """Times that a token was known; `missed`: that it was not."""
+        self.missed = 0
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -40,7 +43,9 @@ class KnownTokens:
         """
         claims = self._tokens.get(fingerprint)
         if type(claims) is not kind or key_set is not self._key_set:
+            self.missed += 1
             return None
+        self.recalled += 1
         self._tokens.move_to_end(fingerprint)
         return claims
 

@@ -60,6 +60,7 @@ from auth.errors import (
 )
 from auth.keys import Signature
 from auth.keyset import KeySet
+from auth.known import KnownTokens
 from auth.message import (
     AUTHORIZATION,
     CARNET_RELEASE,
@@ -140,6 +141,11 @@ class Verifier:
         self._trust = trust
         self._signers = Signers(trust)
         self._audience = audience
+
+    @property
+    def known(self) -> KnownTokens:
+        """What it remembers of tokens, and how often that was of use."""
+        return self._signers.known
 
     def command(
         self,

@@ -74,6 +74,16 @@ def is_revoked(feed: Feed, session: str = SESSION, *, epoch: int = 1) -> bool:
     return False
 
 
+def test_it_tells_when_a_heartbeat_last_counted() -> None:
+    feed = silent_feed()
+    before = feed.heard_at
+    feed.hear(heartbeat(now=NOW), now=NOW, ticks=5)
+    with pytest.raises(RefusalError):
+        feed.hear(heartbeat(now=NOW), now=NOW, ticks=7)  # heard before: it counts for nothing
+
+    assert (before, feed.heard_at) == (None, 5)
+
+
 def test_a_revoked_session_is_refused_at_once() -> None:
     feed = fresh_feed()
 

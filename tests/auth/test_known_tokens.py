@@ -119,6 +119,14 @@ def world(request: pytest.FixtureRequest) -> World:
     return _known(request.param())
 
 
+def test_it_is_counted_how_often_a_token_was_known(world: World) -> None:
+    """Twice read, of which the first time was the first; and another one, which is no use."""
+    with pytest.raises(RefusalError):
+        world.judge(f"{world.text}A")
+
+    assert (world.verifier.known.recalled, world.verifier.known.missed) == (1, 2)
+
+
 def test_what_is_known_says_what_is_read(world: World) -> None:
     assert world.judge() is not world.judge(anew=True)
     assert world.judge() == world.judge(anew=True)
