@@ -1,10 +1,12 @@
 """The broker as one process sees it: a connection to publish on, another to consume on."""
 
 import asyncio
+from functools import partial
 from typing import Self
 
 from messaging.link import Link
 from messaging.login import TokenSource
+from messaging.telemetry import Telemetry
 
 
 class Broker:
@@ -15,14 +17,25 @@ class Broker:
     consumers with it.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
-        """`name`: what the broker's operator sees, usually the client id.
+    def __init__(self, url: str, *, name: str, telemetry: Telemetry | None = None) -> None:
+        """Nothing is connected before `start`.
+
+        name: what the broker's operator sees, usually the client id.
+        telemetry: where all that runs on it tells of itself; nobody asks unless one is given.
 
         Raises:
             BrokerUrlError: `url` is not one of a broker.
         """
+        self.telemetry = telemetry or Telemetry()
         self.publishing = Link(url, name=f"{name} publishing")
         self.consuming = Link(url, name=f"{name} consuming")
+        connected = self.telemetry.metrics.gauge(
+            "carnet_broker_connected",
+            "Whether a connection to the broker is up, and not blocked.",
+            labels=("connection",),
+        )
+        for role, link in (("publishing", self.publishing), ("consuming", self.consuming)):
+            connected.of(role).follow(partial(_usable, link))
 
     @property
     def vhost(self) -> str:
@@ -57,3 +70,7 @@ class Broker:
     async def close(self, deadline: float) -> None:
         """Close both connections within `deadline` seconds."""
         await asyncio.gather(self.consuming.close(deadline), self.publishing.close(deadline))
+
+
+def _usable(link: Link) -> float:
+    return float(link.connected and not link.blocked)

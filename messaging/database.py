@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import (
     AsyncSessionTransaction,
     create_async_engine,
 )
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import immutabledict
 
 from messaging.database_faults import connect_faults, database_faults
 from messaging.errors import DatabaseExposedError, DatabaseUrlError
+from messaging.metrics import Metrics
 
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -84,6 +86,22 @@ class Database:
         async with self.transaction() as session:
             await session.execute(text("SELECT 1"))
         return self
+
+    def watch(self, metrics: Metrics) -> None:
+        """Tell of its pool of connections (OpenTelemetry's `db.client.connection.*`)."""
+        connections = metrics.gauge(
+            "db_client_connections",
+            "Connections to the database that are in use, or wait for it.",
+            labels=("state",),
+        )
+        limit = metrics.gauge(
+            "db_client_connections_max", "Connections to the database that there can be at once."
+        ).of()
+        pool = self.engine.pool
+        if isinstance(pool, QueuePool):
+            connections.of("used").follow(pool.checkedout)
+            connections.of("idle").follow(pool.checkedin)
+            limit.follow(lambda: pool.size() + pool._max_overflow)  # noqa: SLF001 - told nowhere else
 
     async def close(self) -> None:
         """Close all connections."""

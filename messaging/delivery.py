@@ -17,8 +17,9 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 
 from auth.errors import Code, RefusalError
 from auth.message import UnverifiedMessage
-from messaging.envelope import COPY_HEADERS
+from messaging.envelope import COPY_HEADERS, trace_of
 from messaging.taps import Tapped, Taps
+from messaging.tracing import NO_SPAN, Span
 
 SETTLE: Final = 10.0
 """Seconds for an acknowledgement to leave; a connection that takes none is dead."""
@@ -136,6 +137,12 @@ class Delivery:
     life: float | None = None
     """Seconds that its publisher gave it in the queue (`expiration`); None for ever."""
     arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    opened_at: float = 0.0
+    """When its verification began, in seconds since the epoch."""
+    opened_in: float = 0.0
+    """Seconds that the first part of that took."""
+    span: Span = NO_SPAN
+    """Of what is done about it, where anybody traces."""
     _unverified: UnverifiedMessage | None = None
 
     @classmethod
@@ -168,6 +175,11 @@ class Delivery:
     def waited(self) -> float:
         """Seconds since it arrived here."""
         return asyncio.get_running_loop().time() - self.arrived_at
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """The headers of what comes of it: of its own step, or else of the trace it came with."""
+        return self.span.headers or trace_of(self.headers)
 
     def unverified(self) -> UnverifiedMessage:
         """The part that the verifier judges.

@@ -20,6 +20,7 @@ While trust or the database is away, all keep their places. The transactions are
 """
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterator,
@@ -41,6 +42,7 @@ import structlog
 from auth.errors import RefusalError, TrustUnavailableError
 from auth.verifier import Opened
 from messaging.consumer_parts import ConsumerParts
+from messaging.consumer_telemetry import ConsumerTelemetry
 from messaging.delivery import Delivery, Registration
 from messaging.errors import (
     DatabaseUnavailableError,
@@ -55,9 +57,10 @@ from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
 from messaging.serving import give_back
-from messaging.settlement import Settlement
+from messaging.settlement import MAX_DETAIL, Settlement
 from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
+from messaging.tracing import code_of
 
 TOGETHER: Final = 50
 """Deliveries that are verified at once, at most; those of several times may share a transaction."""
@@ -113,6 +116,9 @@ class Dispatcher:
         self._parts = parts
         self._counts = counts
         self._shutdown = shutdown
+        self._telemetry = ConsumerTelemetry(parts.broker.telemetry, queue, handlers)
+        parts.broker.telemetry.watch(parts.verifier)
+        parts.database.watch(parts.broker.telemetry.metrics)
         self._handling = Handling(queue, parts)
         self._settlement = Settlement(parts.publisher, queue, parts.service, parts.clock)
         self._lines = Lines()
@@ -214,8 +220,9 @@ class Dispatcher:
         try:
             yield
         except GivenUpError:
-            pass  # the broker keeps what is not settled
+            self._telemetry.left(deliveries, "given_up")  # the broker keeps what is not settled
         except Exception as error:  # noqa: BLE001 - a bug of ours
+            self._telemetry.left(deliveries, code_of(error))
             await give_back(deliveries, error, self._shutdown)
 
     def _patience(self, deliveries: Sequence[Delivery]) -> Patience:
@@ -235,7 +242,7 @@ class Dispatcher:
         await opened.put(None)
 
     async def _open_all(self, few: Sequence[Delivery]) -> Opening:
-        now = self._parts.clock()
+        began, now = time.perf_counter(), self._parts.clock()
         opened = [self._open(delivery, now) for delivery in few]
         signatures = [
             signature
@@ -244,17 +251,21 @@ class Dispatcher:
             for signature in each.signatures
         ]
         verdicts = iter(await self._parts.signatures.check(signatures))
+        self._telemetry.opened(few, time.perf_counter() - began)
         return [
             (delivery, each if isinstance(each, RefusalError) else _signed(each, verdicts))
             for delivery, each in zip(few, opened, strict=True)
         ]
 
     async def _judge(self, opening: Opening) -> list[Verdict]:
-        now = self._parts.clock()
-        return [
+        began, now = time.perf_counter(), self._parts.clock()
+        verdicts = [
             each if isinstance(each, RefusalError) else await self._accept(each, delivery, now)
             for delivery, each in opening
         ]
+        few = [delivery for delivery, _ in opening]
+        self._telemetry.judged(few, verdicts, time.perf_counter() - began, now=now)
+        return verdicts
 
     def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
         try:
@@ -316,8 +327,10 @@ class Dispatcher:
             except ApartError as error:
                 rest = _without(rest, error.places)
             else:
+                deliveries = [delivery for _, delivery in rest]
                 self._counts["done"] += len(rest)
-                await _acknowledge([delivery for _, delivery in rest])
+                await _acknowledge(deliveries)
+                self._telemetry.done(deliveries)
                 return {accepted.id for accepted, _ in rest}
         return set()
 
@@ -328,33 +341,45 @@ class Dispatcher:
                 self._verify_again(accepted, delivery, now)
             except RefusalError as refusal:
                 raise ApartError([place]) from refusal
+        began = time.perf_counter()
         await self._handling.perform_together(together, now)
+        self._telemetry.handled(time.perf_counter() - began, len(together))
 
     async def _handle(self, accepted: Accepted, delivery: Delivery) -> None:
         patience = self._patience([delivery])
-        try:
-            outcome = await patience.insist(lambda: self._perform(accepted, delivery))
-        except RefusalError as refusal:
-            await self._refuse(refusal, delivery)
-        else:
-            await self._settle(outcome, delivery)
+        with delivery.span.current():
+            try:
+                outcome = await patience.insist(lambda: self._perform(accepted, delivery))
+            except RefusalError as refusal:
+                await self._refuse(refusal, delivery)
+            else:
+                await self._settle(outcome, delivery)
 
     async def _refuse(self, refusal: RefusalError, delivery: Delivery) -> None:
-        outcome = await self._patience([delivery]).insist(
-            lambda: self._handling.refuse(refusal, delivery)
-        )
-        await self._settle(outcome, delivery)
+        with delivery.span.current():
+            outcome = await self._patience([delivery]).insist(
+                lambda: self._handling.refuse(refusal, delivery)
+            )
+            await self._settle(outcome, delivery)
 
     async def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
         self._counts[_label(outcome)] += 1
+        if isinstance(outcome, DeadLetter):
+            log.warning(
+                "command_dead_lettered",
+                code=outcome.code,
+                detail=outcome.detail[:MAX_DETAIL],
+                type=f"{delivery.type!r:.100}",
+            )
         await self._settlement.settle(delivery, outcome, self._shutdown)
+        self._telemetry.settled(delivery, outcome)
 
     async def _perform(self, accepted: Accepted, delivery: Delivery) -> Outcome:
         now = self._parts.clock()
         self._verify_again(accepted, delivery, now)
-        message = accepted.message
+        message, began = accepted.message, time.perf_counter()
         try:
-            return await self._handling.perform(accepted, delivery, now)
+            outcome = await self._handling.perform(accepted, delivery, now)
         except RefusalError as refusal:
             raise refusal.of(message) from refusal.__cause__
         except (TrustUnavailableError, DatabaseUnavailableError):
@@ -372,6 +397,8 @@ class Dispatcher:
             log.exception("handler_failed", type=delivery.type, message_id=message.seal.jti)
             reason = type(error).__name__
             return await self._handling.try_later(reason, accepted, delivery, now, stays_ahead=True)
+        self._telemetry.handled(time.perf_counter() - began)
+        return outcome
 
     def _verify_again(self, accepted: Accepted, delivery: Delivery, now: float) -> None:
         """Whoever was revoked while the message waited here is refused."""

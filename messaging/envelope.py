@@ -15,7 +15,8 @@ MAX_HEADERS: Final = 16 * 1024
 """Bytes that all headers may have together. A table over the frame size (128 KiB) makes the
 broker close the whole connection."""
 
-TRACE_HEADERS: Final = ("traceparent", "tracestate")
+TRACEPARENT: Final = "traceparent"
+TRACE_HEADERS: Final = (TRACEPARENT, "tracestate")
 """W3C Trace Context. No seal covers them: whoever writes to the broker can put anything there."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -19,11 +19,13 @@ from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.contract import Event
 from messaging.delivery import Delivery
+from messaging.envelope import trace_of
 from messaging.pause import Backoff
 from messaging.registry import Registry
 from messaging.serving import serve
 from messaging.subscription import Subscription, listening_queue
 from messaging.topology import EVENTS
+from messaging.tracing import BROKER, UNKNOWN, step
 
 PREFETCH: Final = 200
 DRAIN: Final = 5.0
@@ -102,18 +104,48 @@ class EventSubscriber:
             on_registered=parts.on_registered,
         )
 
+        types = frozenset(handler.contract.route.type for handler in self._handlers)
+        heard = parts.broker.telemetry.metrics.counter(
+            "carnet_events_total",
+            "Events that were heard: handled, failed, or the code of their refusal.",
+            labels=("type", "result"),
+        )
+
         async def handle(delivery: Delivery) -> None:
+            kind = delivery.type if delivery.type in types and delivery.type else UNKNOWN
+            result = await hear(delivery, kind)
+            heard.of(kind, result).add()
+            await delivery.ack()
+
+        async def hear(delivery: Delivery, kind: str) -> str:
+            attributes: dict[str, str | int] = {
+                "messaging.system": BROKER,
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": EVENTS.name,
+                "messaging.message.body.size": len(delivery.body),
+                "carnet.message.type": kind,
+            }
             try:
-                await self._hear(delivery, parts, shutdown)
+                with step(
+                    parts.broker.telemetry.tracing,
+                    f"process {EVENTS.name}",
+                    "consumer",
+                    parent=trace_of(delivery.headers),
+                    attributes=attributes,
+                ):
+                    await self._hear(delivery, parts, shutdown)
             except RefusalError as refusal:
                 self.counts[refusal.code] += 1
                 log.warning("event_refused", code=refusal.code, detail=refusal.detail)
+                return refusal.code
             except Exception:
                 # A handler may raise anything. Nobody waits for an event, and the next one may
                 # well be handled.
                 self.counts["failed"] += 1
                 log.exception("event_failed", type=f"{delivery.type!r:.100}")
-            await delivery.ack()
+                return "failed"
+            return "handled"
 
         await serve(self._subscription, handle, concurrency=1, drain=parts.drain, shutdown=shutdown)
 

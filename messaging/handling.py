@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from messaging.consumer_parts import ConsumerParts
 from messaging.contract import Command
 from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
-from messaging.envelope import trace_of
 from messaging.errors import DatabaseUnavailableError, RepeatedError
 from messaging.inbox import Claim, MessageKey, claim, claim_new, subject_of
 from messaging.outbox import add_outgoing
@@ -35,6 +35,7 @@ from messaging.retries import (
     things_with_somebody_ahead,
 )
 from messaging.topology import RetryQueue, WorkQueue
+from messaging.tracing import step
 from messaging.unit_of_work import UnitOfWork
 
 log = structlog.get_logger(__name__)
@@ -98,6 +99,7 @@ class Handling:
         self._inbox = parts.tables.inbox
         self._retries = parts.tables.retries
         self._process = secrets.token_hex(16)
+        self._tracing = parts.broker.telemetry.tracing
 
     async def start(self, message: VerifiedMessage, now: float) -> None:
         """Write down the start of a redelivered message, unless it has killed too many already.
@@ -120,7 +122,7 @@ class Handling:
         if accepted.failure is not None:
             raise accepted.failure
         message, about = accepted.message, accepted.about
-        ahead = None
+        ahead, handled_at = None, now
         if about is not None:
             ahead = somebody_ahead(self._retries, message, about=about, now=now)
         async with self._parts.database.transaction() as session:
@@ -134,12 +136,15 @@ class Handling:
                     work = self._work(session, message, delivery, now)
                     async with asyncio.timeout(self._parts.time_limit):
                         with _cancellations_of_others():
-                            await accepted.handler.run(accepted.command, _caller(message), work)
+                            await self._run(accepted, delivery, work)
+                            handled_at = time.time()
                             await work.flush()
                     await self._add_outgoing(work, delivery)
                 await self._forget(session, message, delivery)
         if claimed.standing == "ahead":
             return Retry(self._wait_after(timedelta(seconds=now - since)))
+        if self._tracing.on:
+            self._tell_commit([delivery], handled_at)
         return self._after(claimed, Ack())
 
     async def perform_together(
@@ -158,14 +163,17 @@ class Handling:
                     self._work(session, accepted.message, delivery, now)
                     for accepted, delivery in together
                 ]
-                await self._run_all([accepted for accepted, _ in together], works)
-                traces = [trace_of(delivery.headers) for _, delivery in together]
+                await self._run_all(together, works)
+                handled_at = time.time()
+                traces = [delivery.trace for _, delivery in together]
                 await add_outgoing(self._parts.tables.outbox, zip(works, traces, strict=True))
         except (ApartError, TrustUnavailableError, DatabaseUnavailableError):
             raise
         except Exception as error:
             raise ApartError(range(len(together))) from error
         self._parts.committed()
+        if self._tracing.on:
+            self._tell_commit([delivery for _, delivery in together], handled_at)
 
     async def _claim_all(
         self, session: AsyncSession, together: Sequence[Accepted], now: float
@@ -183,26 +191,44 @@ class Handling:
         if apart:
             raise ApartError(apart)
 
-    async def _run_all(self, together: Sequence[Accepted], works: Sequence[UnitOfWork]) -> None:
+    def _tell_commit(self, deliveries: Sequence[Delivery], handled_at: float) -> None:
+        for delivery in deliveries:
+            if delivery.span.recording:
+                self._tracing.begin("commit", "internal", parent=delivery.span, at=handled_at).end()
+
+    async def _run_all(
+        self, together: Sequence[tuple[Accepted, Delivery]], works: Sequence[UnitOfWork]
+    ) -> None:
         """Run the handlers one after the other. All of them have the time of one."""
         place = 0
         try:
             async with asyncio.timeout(self._parts.time_limit):
-                for place, accepted in enumerate(together):
-                    await self._run_beside_others(place, accepted, works[place])
+                for place, (accepted, delivery) in enumerate(together):
+                    await self._run_beside_others(place, accepted, delivery, works[place])
                 for work in works:
                     await work.flush()
         except TimeoutError as error:
             raise ApartError([place]) from error
 
-    @staticmethod
-    async def _run_beside_others(place: int, accepted: Accepted, work: UnitOfWork) -> None:
+    async def _run_beside_others(
+        self, place: int, accepted: Accepted, delivery: Delivery, work: UnitOfWork
+    ) -> None:
         try:
             with _cancellations_of_others():
-                await accepted.handler.run(accepted.command, _caller(accepted.message), work)
+                await self._run(accepted, delivery, work)
         except Exception as error:
             # Whatever it was: it is done again by itself, and then this is looked at.
             raise ApartError([place]) from error
+
+    async def _run(self, accepted: Accepted, delivery: Delivery, work: UnitOfWork) -> None:
+        """Run its handler, as a step of its own where its trace is told of."""
+        command, caller = accepted.command, _caller(accepted.message)
+        if not delivery.span.recording:
+            await accepted.handler.run(command, caller, work)
+            return
+        name = f"handle {accepted.handler.contract.route.type}"
+        with step(self._tracing, name, parent=delivery.span):
+            await accepted.handler.run(command, caller, work)
 
     async def refuse(self, refusal: RefusalError, delivery: Delivery) -> Outcome:
         """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
@@ -330,7 +356,7 @@ class Handling:
         return self._parts.unit_of_work(session, message, body=delivery.body, now=now)
 
     async def _add_outgoing(self, work: UnitOfWork, delivery: Delivery) -> None:
-        await add_outgoing(self._parts.tables.outbox, [(work, trace_of(delivery.headers))])
+        await add_outgoing(self._parts.tables.outbox, [(work, delivery.trace)])
 
     async def _forget(
         self, session: AsyncSession, message: VerifiedMessage, delivery: Delivery

@@ -54,6 +54,9 @@ LANES: Final = 100
 LANE: Final = 10
 """Messages of one aggregate that one look takes, so that a long one does not hold up the others."""
 
+COUNTED: Final = 10_000
+"""Messages that are counted at most, when somebody asks how many wait."""
+
 ABANDONED: Final = 60
 """Seconds after which PostgreSQL takes the locks of a relay that has stopped in mid-air."""
 
@@ -284,6 +287,22 @@ def _removal(outbox: Table, dialect: str) -> Delete:
         ids = select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value)
         return delete(outbox).where(outbox.c.id.in_(ids))
     return delete(outbox).where(outbox.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
+
+
+class Waiting(NamedTuple):
+    """How many messages wait, up to `COUNTED`, and for how long the oldest; None: not known."""
+
+    messages: int | None = None
+    seconds: float | None = None
+
+
+async def waiting(session: AsyncSession, outbox: Table, *, now: float) -> Waiting:
+    """What waits now."""
+    some = select(outbox.c.id).limit(COUNTED).subquery()
+    messages = await session.scalar(select(func.count()).select_from(some)) or 0
+    first = select(outbox.c.created_at).order_by(outbox.c.id).limit(1)
+    created_at = await session.scalar(first)
+    return Waiting(messages, 0.0 if created_at is None else max(0.0, now - created_at))
 
 
 async def hold_back(

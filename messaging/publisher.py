@@ -29,6 +29,7 @@ from messaging.errors import (
 )
 from messaging.link import broker_faults
 from messaging.outlet import Outlet, RefusedError, ReturnedError
+from messaging.publisher_telemetry import PublisherTelemetry
 
 NOT_FOUND: Final = "NOT_FOUND"
 ACCESS_REFUSED: Final = "ACCESS_REFUSED"
@@ -62,6 +63,9 @@ class Publisher:
         self._users: Counter[Outlet] = Counter()
         """How many publish on each at this moment."""
         self._closing: set[asyncio.Task[None]] = set()
+        self.telemetry = broker.telemetry
+        """Where what is published from here tells of itself."""
+        self._telemetry = PublisherTelemetry(broker.telemetry)
 
     async def publish(self, envelope: Envelope, *, deadline: float) -> None:
         """Return once the broker has taken the message over; at most `deadline` seconds.
@@ -83,6 +87,17 @@ class Publisher:
         self, envelopes: Sequence[Envelope], *, deadline: float
     ) -> list[MessagingError | None]:
         """As `publish`, for many under one deadline: for each why it failed, or None."""
+        sending = self._telemetry.sending(envelopes)
+        try:
+            failures = await self._publish_all(sending.envelopes, deadline)
+            sending.ended(failures)
+            return failures
+        finally:
+            sending.cut_short()
+
+    async def _publish_all(
+        self, envelopes: Sequence[Envelope], deadline: float
+    ) -> list[MessagingError | None]:
         end = asyncio.get_running_loop().time() + deadline
         sizes: list[int] = []
         try:

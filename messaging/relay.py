@@ -37,6 +37,7 @@ from messaging.outbox import (
     remove,
     take_lanes,
 )
+from messaging.outbox_telemetry import OutboxTelemetry
 from messaging.pause import Backoff, first_of
 from messaging.publisher import Publisher
 
@@ -110,6 +111,7 @@ class OutboxRelay:
         self._clock = clock
         self._carnets = carnets
         self._woken = asyncio.Event()
+        self._telemetry = OutboxTelemetry(publisher.telemetry.metrics, database, outbox, clock)
 
     def wake(self) -> None:
         """Something was committed: look now."""
@@ -280,11 +282,14 @@ class OutboxRelay:
         return await self._carnets(receiver, scopes)
 
     async def _write_down(self, session: AsyncSession, outcomes: Sequence[_Outcome]) -> None:
-        await remove(session, self._outbox, [m for o in outcomes for m in o.published])
+        published = [message for outcome in outcomes for message in outcome.published]
+        await remove(session, self._outbox, published)
+        self._telemetry.published.add(len(published))
         for outcome in outcomes:
             held, failure = outcome.held, outcome.failure
             if held is None or outcome.everybodys:
                 continue
+            self._telemetry.held_back.add()
             wait = _RANDOM.uniform(0, min(2**held.failures, LONGEST_HOLD))
             log.warning(
                 "outbox_holds_back",

@@ -27,6 +27,7 @@ from messaging.pause import Backoff, first_of
 from messaging.serving import serve
 from messaging.subscription import Subscription, listening_queue
 from messaging.topology import TRUST
+from messaging.trust_telemetry import TrustTelemetry
 
 BEAT: Final = 2.0
 """Seconds between two heartbeats of the issuer's."""
@@ -86,8 +87,15 @@ class LiveTrust:
             prefetch=PREFETCH,
             on_registered=self._listening,
         )
+        self._telemetry = TrustTelemetry(
+            broker.telemetry.metrics, feed, fresh=lambda: self.fresh, clock=clock, ticks=ticks
+        )
         self.counts: Counter[str] = Counter()
         """Statements taken in (`heard`), questions asked (`asked`), and codes of refusals."""
+
+    def _count(self, result: str) -> None:
+        self.counts[result] += 1
+        self._telemetry.count(result)
 
     @property
     def key_set(self) -> KeySet:
@@ -159,12 +167,12 @@ class LiveTrust:
         try:
             self._feed.hear(unverified_body.decode("ascii"), now=self._clock(), ticks=self._ticks())
         except UnicodeDecodeError:
-            self.counts["malformed_token"] += 1
+            self._count("malformed_token")
         except (RefusalError, KeySetError) as error:
-            self.counts[error.code] += 1
+            self._count(error.code)
             log.warning("trust_statement_refused", code=error.code, detail=error.detail)
         else:
-            self.counts["heard"] += 1
+            self._count("heard")
             self._keep_if_newer(held, supply)
             self._fresh.set()
             if self._feed.wanted(self._ticks()):
@@ -181,7 +189,7 @@ class LiveTrust:
             try:
                 await self._ask(supply)
             except (MessagingError, RefusalError, KeySetError) as error:
-                self.counts[error.code] += 1
+                self._count(error.code)
                 log.warning("trust_not_supplied", code=error.code, detail=error.detail)
                 await backoff.pause(shutdown)
             else:
@@ -190,7 +198,7 @@ class LiveTrust:
 
     async def _ask(self, supply: TrustSupply) -> None:
         """Ask for all that is missing, page by page."""
-        self.counts["asked"] += 1
+        self._count("asked")
         if self._feed.wanted(self._ticks()).key_set:
             held = self._feed.key_set
             statement = await supply.key_set()

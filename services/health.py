@@ -1,7 +1,8 @@
-"""Answers two addresses over HTTP, for a service that is asked nothing else that way.
+"""Answers three addresses over HTTP, for a service that is asked nothing else that way.
 
 `/health/live`: the process turns. `/health/ready`: each check holds, now; 200 or 503, with every
-check's name and verdict. A web framework and its server would take 5 MiB for it.
+check's name and verdict. `/metrics`: what the process counts, for Prometheus. A web framework and
+its server would take 5 MiB for it.
 
 One request for each connection, which is then closed (RFC 9112 §9.6); of it, the request line is
 read, and no body.
@@ -14,7 +15,10 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
+from messaging.metrics import Metrics
 from services.listener import BACKLOG, listen
+from services.telemetry.exposition import CONTENT_TYPE, PATH, exposition
+from services.telemetry.process import watch_checks
 
 Checks = Mapping[str, Callable[[], bool]]
 
@@ -45,10 +49,29 @@ def readiness(checks: Checks) -> tuple[HTTPStatus, dict[str, Any]]:
 class HealthServer:
     """One listening socket, and who answers there."""
 
-    def __init__(self, checks: Checks, *, host: str, port: int, patience: float = PATIENCE) -> None:
-        """`port`: 0 takes any that is free; the attribute then says which."""
+    def __init__(
+        self,
+        checks: Checks,
+        *,
+        metrics: Metrics | None = None,
+        host: str,
+        port: int,
+        setting: str = "CARNET_PORT",
+        patience: float = PATIENCE,
+    ) -> None:
+        """Nothing is bound before `start`.
+
+        metrics: told at `/metrics`, and with them the checks; without any, there is no such
+            address.
+        port: 0 takes any that is free; the attribute then says which.
+        setting: where it stands.
+        """
+        if metrics is not None:
+            watch_checks(metrics, checks)
         self._checks = checks
+        self._metrics = metrics
         self._host, self.port = host, port
+        self._setting = setting
         self._patience = patience
         self._server: asyncio.Server | None = None
         self._asked: set[asyncio.Task[None]] = set()
@@ -59,7 +82,7 @@ class HealthServer:
         Raises:
             PortTakenError: the address cannot be bound.
         """
-        listener = listen(self._host, self.port)
+        listener = listen(self._host, self.port, setting=self._setting)
         self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(
             self._serve, sock=listener, limit=MAX_HEAD, backlog=BACKLOG
@@ -99,21 +122,33 @@ class HealthServer:
         if len(line) != _PARTS or not line[2].startswith(b"HTTP/1."):  # RFC 9112 §3
             return _response(HTTPStatus.BAD_REQUEST)
         method, path = line[0], line[1].partition(b"?")[0].decode("latin-1")
-        if path not in {LIVE, READY}:
+        if path not in {LIVE, READY} and not (path == PATH and self._metrics):
             return _response(HTTPStatus.NOT_FOUND)
         if method not in {b"GET", b"HEAD"}:
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, "allow: GET, HEAD\r\n")
+        body = method == b"GET"
+        if path == PATH and self._metrics:
+            text = (await exposition(self._metrics)).encode()
+            return _response(HTTPStatus.OK, text=text, content_type=CONTENT_TYPE, body=body)
         status, said = live() if path == LIVE else readiness(self._checks)
-        return _response(status, document=said, body=method == b"GET")
+        return _response(status, text=_json(said), body=body)
+
+
+def _json(said: Any) -> bytes:
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 def _response(
-    status: HTTPStatus, fields: str = "", *, document: Any = None, body: bool = True
+    status: HTTPStatus,
+    fields: str = "",
+    *,
+    text: bytes | None = None,
+    content_type: str = "application/json",
+    body: bool = True,
 ) -> bytes:
-    said = {"status": status.phrase} if document is None else document
-    text = json.dumps(said, separators=(",", ":")).encode()
+    text = _json({"status": status.phrase}) if text is None else text
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n{fields}content-type: application/json\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n{fields}content-type: {content_type}\r\n"
         f"content-length: {len(text)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
     )
     return head.encode("ascii") + (text if body else b"")

@@ -8,12 +8,15 @@ from typing import Final, Literal
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from messaging.metrics import Metrics
 from services.health import LIVE, READY, Checks, live, readiness
 from services.listener import BACKLOG, listen
+from services.telemetry.exposition import CONTENT_TYPE, PATH, exposition
+from services.telemetry.process import watch_checks
 
 KEEP_ALIVE: Final = 65
 """Seconds for the next request on a connection; more than the 60 s of common proxies."""
@@ -77,8 +80,10 @@ class HttpServer:
             await self._task
 
 
-def health_app(checks: Checks, *, routes: Sequence[Route] = ()) -> Starlette:
-    """The two addresses of `services.health`, beside what other services ask for at `routes`."""
+def health_app(
+    checks: Checks, *, metrics: Metrics | None = None, routes: Sequence[Route] = ()
+) -> Starlette:
+    """The addresses of `services.health`, beside what other services ask for at `routes`."""
 
     async def say_live(_request: Request) -> JSONResponse:
         status, said = live()
@@ -88,4 +93,17 @@ def health_app(checks: Checks, *, routes: Sequence[Route] = ()) -> Starlette:
         status, said = readiness(checks)
         return JSONResponse(said, status_code=status)
 
-    return Starlette(routes=[Route(LIVE, say_live), Route(READY, say_ready), *routes])
+    own = [Route(LIVE, say_live), Route(READY, say_ready)]
+    if metrics is not None:
+        watch_checks(metrics, checks)
+        own.append(metrics_route(metrics))
+    return Starlette(routes=[*own, *routes])
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """`/metrics`, as Prometheus asks for it."""
+
+    async def say_metrics(_request: Request) -> Response:
+        return Response(await exposition(metrics), headers={"content-type": CONTENT_TYPE})
+
+    return Route(PATH, say_metrics)

@@ -8,8 +8,10 @@ from services.errors import PortTakenError
 BACKLOG: Final = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, setting: str = "CARNET_PORT") -> socket.socket:
     """Bind; a `port` of 0 takes any that is free.
+
+    setting: where the port stands, for who has to set another one.
 
     Raises:
         PortTakenError: the address cannot be bound.
@@ -23,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortTakenError(
-            f"cannot listen on {host}:{port}: {error.strerror}; set CARNET_PORT to another port"
+            f"cannot listen on {host}:{port}: {error.strerror}; set {setting} to another port"
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,6 +1,7 @@
 """From a request to its reply: verify, start at most once, answer in time or not at all."""
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ from auth.policy import Policy
 from auth.seal import SealClaims
 from messaging.contract import Request
 from messaging.delivery import Delivery
-from messaging.envelope import JOSE, JSON, Envelope, sealed_headers
+from messaging.envelope import JOSE, JSON, Envelope, sealed_headers, trace_of
 from messaging.errors import (
     BrokerUnavailableError,
     DatabaseUnavailableError,
@@ -33,6 +34,7 @@ from messaging.rpc.errors import INTERNAL_ERROR, UNAVAILABLE, NoRecipientKeyErro
 from messaging.rpc.parts import RpcParts
 from messaging.rpc.single_use import SingleUse
 from messaging.topology import MAX_REQUEST_LIFE
+from messaging.tracing import CALLS, UNKNOWN, step
 
 MAX_LIFE: Final = MAX_REQUEST_LIFE.total_seconds()
 SHORTEST: Final = 1.0
@@ -80,8 +82,31 @@ class Answering:
         self._used = SingleUse()
         self._absent = Absent()
         self._counts = counts
+        parts.broker.telemetry.watch(parts.verifier)
+        self._tracing = parts.broker.telemetry.tracing
+        self._types = frozenset(handler.contract.route.type for handler in handlers)
+        self._durations = parts.broker.telemetry.metrics.histogram(
+            "rpc_server_call_duration_seconds",
+            "Time to answer a request, or to drop it, by the code of the refusal or fault.",
+            labels=("rpc_method", "error_type"),
+        )
 
     async def answer(self, delivery: Delivery, patience: Patience) -> None:
+        """As `_answer_or_drop`, as a step of the caller's trace, and timed.
+
+        Raises:
+            GivenUpError: as there.
+        """
+        method = delivery.type if delivery.type in self._types and delivery.type else UNKNOWN
+        attributes = {"rpc.system.name": CALLS, "rpc.method": method}
+        began, trace = time.perf_counter(), trace_of(delivery.headers)
+        with step(self._tracing, method, "server", parent=trace, attributes=attributes) as span:
+            failed = await self._answer_or_drop(delivery, patience)
+            if failed:
+                span.fail(failed)
+        self._durations.of(method, failed).observe(time.perf_counter() - began)
+
+    async def _answer_or_drop(self, delivery: Delivery, patience: Patience) -> str:
         """Publish the reply, unless nobody is there to have it, or nobody who may.
 
         Raises:
@@ -92,23 +117,21 @@ class Answering:
         await delivery.ack()
         if isinstance(asked, str):
             # Whoever sent it is not known to be who it says: there is nobody to answer to.
-            self._drop(asked, delivery)
-            return
+            return self._drop(asked, delivery)
         unanswerable = self._unanswerable(asked)
         if unanswerable is not None:
-            self._drop(unanswerable, delivery)
-            return
+            return self._drop(unanswerable, delivery)
         reply = await self._answer_in_time(asked)
         if reply is None:
-            self._drop("out_of_time", delivery)
-            return
+            return self._drop("out_of_time", delivery)
         try:
             await self._send(reply, asked)
         except UnroutableError:
             self._absent.note(asked.delivery.reply_to or "")
-            self._drop("caller_gone", delivery)
+            return self._drop("caller_gone", delivery)
         except (BrokerUnavailableError, PublishError, NoRecipientKeyError) as error:
-            self._drop(error.code, delivery)
+            return self._drop(error.code, delivery)
+        return "" if reply.error is None else reply.error.code
 
     async def _judge(self, delivery: Delivery, patience: Patience) -> _Asked | str:
         """The request, or why nobody knows whose it is.
@@ -227,9 +250,10 @@ class Answering:
         )
         await self._parts.publisher.publish(envelope, deadline=left)
 
-    def _drop(self, why: str, delivery: Delivery) -> None:
+    def _drop(self, why: str, delivery: Delivery) -> str:
         self._counts[f"dropped:{why}"] += 1
         log.warning("request_dropped", why=why, type=f"{delivery.type!r:.100}")
+        return why
 
 
 def _life(asked: _Asked) -> float:

@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
@@ -29,6 +30,7 @@ from messaging.rpc.errors import RpcTimeoutError
 from messaging.serving import serve
 from messaging.subscription import Subscription, exclusive_queue
 from messaging.topology import MAX_REQUEST_LIFE, REPLY
+from messaging.tracing import CALLS, code_of, step
 
 PREFETCH: Final = 500
 DRAIN: Final = 1.0
@@ -40,12 +42,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    """A request under way: what its reply must be."""
+    """A request under way: what its reply must be, and the trace that it belongs to."""
 
     route: Route
     responder: str
     request_id: str
     encrypted: bool
+    trace: Mapping[str, str]
     body: asyncio.Future[bytes] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -91,6 +94,13 @@ class RpcClient:
         )
         self._shutdown = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
+        broker.telemetry.watch(verifier)
+        self._tracing = broker.telemetry.tracing
+        self._durations = broker.telemetry.metrics.histogram(
+            "rpc_client_call_duration_seconds",
+            "Time until a call had its reply, or failed, by the code that says how.",
+            labels=("rpc_method", "error_type"),
+        )
         self.counts: Counter[str] = Counter()
         """Replies that were dropped: `late`, or the code of their refusal."""
 
@@ -141,11 +151,27 @@ class RpcClient:
         """
         if not 0 < deadline <= MAX_REQUEST_LIFE.total_seconds():
             raise ValueError(f"a deadline is at most {MAX_REQUEST_LIFE}")
-        with self._backlog.place(0):
-            return await self._call(request, responder, deadline, carnet)
+        method, failed, began = request.route.type, "", time.perf_counter()
+        attributes = {"rpc.system.name": CALLS, "rpc.method": method, "server.address": responder}
+        try:
+            with (
+                step(self._tracing, method, "client", attributes=attributes) as span,
+                self._backlog.place(0),
+            ):
+                return await self._call(request, responder, deadline, carnet, span.headers)
+        except BaseException as error:
+            failed = code_of(error)
+            raise
+        finally:
+            self._durations.of(method, failed).observe(time.perf_counter() - began)
 
     async def _call(
-        self, request: Request[R], responder: str, deadline: float, carnet: str | None
+        self,
+        request: Request[R],
+        responder: str,
+        deadline: float,
+        carnet: str | None,
+        trace: Mapping[str, str],
     ) -> R:
         end = asyncio.get_running_loop().time() + deadline
         registration = await self._subscription.wait_until_ready(deadline)
@@ -155,6 +181,7 @@ class RpcClient:
             responder=responder,
             request_id=str(uuid.uuid4()),
             encrypted=request.encrypted,
+            trace=trace,
         )
         envelope = self._envelope(request, call, correlation_id, deadline, carnet)
         self._calls[correlation_id] = call
@@ -197,7 +224,7 @@ class RpcClient:
         return Envelope(
             route=request.route,
             body=body,
-            headers=sealed_headers(seal, carnet),
+            headers=sealed_headers(seal, carnet, call.trace),
             content_type=JOSE if request.encrypted else JSON,
             correlation_id=correlation_id,
             reply_to=call.route.routing_key,

@@ -8,6 +8,7 @@ from services.gateway.direct import DirectWay
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
 from services.gateway.oauth_errors import OAuthError, oauth_error
+from services.gateway.observing import Observed
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
 from services.gateway.routes import (
@@ -59,9 +60,10 @@ def create_app(parts: GatewayParts) -> FastAPI:
             allow_credentials=False,  # tokens travel in a header, never in a cookie
             expose_headers=["Location", KEY_HEADER, "Retry-After", "WWW-Authenticate"],
         )
-    app.add_middleware(  # added last: outermost
+    app.add_middleware(
         Edge,
         secure=parts.options.public_url.startswith("https://"),
         receive_deadline=parts.options.receive_deadline,
     )
+    app.add_middleware(Observed, telemetry=parts.telemetry)  # added last: outermost
     return app

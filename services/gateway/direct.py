@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.faults import problem_of
+from services.gateway.observing import ROUTE
 from services.gateway.problems import ProblemError, problem_response
 
 Direct = Callable[[Request, bytes], Awaitable[Response | None]]
@@ -39,6 +40,7 @@ class DirectWay:
         if received[-1]["type"] == "http.request":  # else the client has gone before the end
             body = b"".join(message.get("body", b"") for message in received)
             answer = await _answer(route, Request(scope), body)
+            scope[ROUTE] = scope["path"]  # as registered: without parameters
         if answer is None:
             await self._app(scope, _again(received, receive), send)
         else:

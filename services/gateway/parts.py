@@ -11,6 +11,7 @@ from auth.verifier import Verifier
 from messaging.backlog import LIMIT
 from messaging.rpc import RpcClient
 from messaging.sharding import Sharding
+from messaging.telemetry import Telemetry
 from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
@@ -60,6 +61,7 @@ class GatewayParts:
     carnets: Carnets
     commands: Commands
     hub: EventHub
+    telemetry: Telemetry
     checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
     """What must hold for the gateway to be ready, by name."""
 

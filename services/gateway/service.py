@@ -1,6 +1,7 @@
 """The gateway put together: its parts on a broker and a database, and the server over them."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -28,9 +29,11 @@ from services.gateway.live import EventHub
 from services.gateway.parts import GatewayOptions, GatewayParts
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MIGRATIONS
+from services.health import HealthServer
 from services.http import HttpServer
 from services.identity import Identity, load_identity
 from services.startup import require_broker, require_standing
+from services.telemetry.opening import open_telemetry
 from services.trust import open_live_trust, trust_supply
 
 Follow = Callable[[RpcClient, asyncio.Event], Coroutine[Any, Any, None]]
@@ -42,7 +45,8 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     Raises:
         StartError, AuthError, MessagingError: it cannot start, in one line.
     """
-    broker = Broker(settings.amqp_url.get_secret_value(), name=GATEWAY)
+    telemetry = open_telemetry(GATEWAY, os.environ)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=GATEWAY, telemetry=telemetry)
     trust = open_live_trust(GATEWAY, settings, broker, clock=time.time)
     identity = load_identity(GATEWAY, settings, trust.key_set)
     identity.sealer.follow(trust)
@@ -50,6 +54,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     url = settings.database_url.get_secret_value()
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
+    database.watch(telemetry.metrics)
     try:
         await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
         async with assemble(
@@ -69,13 +74,34 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
                 drain=settings.shutdown_deadline,
                 protocol=BoundedHttpProtocol,
             )
-            await http.start()
-            await shutdown.wait()
-            parts.hub.close()
-            await http.stop()
+            async with _metrics(settings, parts):
+                await http.start()
+                await shutdown.wait()
+                parts.hub.close()
+                await http.stop()
     finally:
         await broker.close(settings.shutdown_deadline)
         await database.close()
+
+
+@asynccontextmanager
+async def _metrics(settings: GatewaySettings, parts: GatewayParts) -> AsyncIterator[None]:
+    """Answer for metrics, on a port of their own, if one is set: they are not the public's."""
+    if settings.metrics_port is None:
+        yield
+        return
+    server = HealthServer(
+        parts.checks,
+        metrics=parts.telemetry.metrics,
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        setting="CARNET_METRICS_PORT",
+    )
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
 
 
 @asynccontextmanager
@@ -152,6 +178,7 @@ async def assemble(
                 carnets=carnets,
                 commands=commands,
                 hub=hub,
+                telemetry=broker.telemetry,
                 checks={
                     "broker": lambda: broker.connected,
                     "replies": lambda: rpc.ready,

@@ -52,6 +52,14 @@ class GatewaySettings(ServiceSettings):
         default=LIMIT, ge=1, le=100_000, description="Messages that wait for the broker at most"
     )
 
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port for /metrics and /health, apart from the public one; none by default",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address to listen on there")
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -1,6 +1,7 @@
 """Wires the order service and runs it: `python -m services.orders`, `carnet orders`."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Final, NoReturn
@@ -27,6 +28,7 @@ from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
 from services.runtime import run_service
 from services.startup import require_broker, require_standing
+from services.telemetry.opening import open_telemetry
 from services.trust import open_live_trust, trust_supply
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -39,7 +41,8 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         StartError, AuthError, MessagingError: it cannot start; each says why in one line.
     """
     clock = time.time
-    broker = Broker(settings.amqp_url.get_secret_value(), name=ORDER_SERVICE)
+    telemetry = open_telemetry(ORDER_SERVICE, os.environ)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=ORDER_SERVICE, telemetry=telemetry)
     trust = open_live_trust(ORDER_SERVICE, settings, broker, clock=clock)
     identity = load_identity(ORDER_SERVICE, settings, trust.key_set)
     identity.sealer.follow(trust)
@@ -55,6 +58,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             "queries": lambda: queries.ready,
             "trust": lambda: trust.fresh,
         },
+        metrics=telemetry.metrics,
         host=settings.host,
         port=settings.port,
     )

@@ -1,6 +1,7 @@
 """Wires the user service and runs it: `python -m services users`, `carnet users`."""
 
 import asyncio
+import os
 import time
 from typing import Final, NoReturn
 
@@ -10,12 +11,14 @@ from messaging.database import Database, open_database
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcParts
+from messaging.telemetry import Telemetry
 from services.contracts.topology import USER_SERVICE, USERS_TOPOLOGY
 from services.http import HttpServer, health_app
 from services.identity import load_identity, load_trust_root
 from services.keyring import ISSUER
 from services.runtime import run_service
 from services.startup import require_broker, require_standing
+from services.telemetry.opening import open_telemetry
 from services.users.app import user_service
 from services.users.assembly import make_handlers, open_register
 from services.users.attempts import Limits
@@ -51,11 +54,13 @@ async def serve(settings: UserSettings, shutdown: asyncio.Event) -> None:
     root = load_trust_root(settings)
     folder = KeyFolder(settings.keys / ISSUER, settings.passphrase)
     await upgrade(url, MIGRATIONS)
+    telemetry = open_telemetry(USER_SERVICE, os.environ)
     database = open_database(url)
+    database.watch(telemetry.metrics)
     try:
         trust = IssuerTrust(root, settings.key_set, database, clock=time.time)
         await trust.start()
-        await _serve(settings, database, trust, folder, shutdown)
+        await _serve(settings, database, trust, folder, shutdown, telemetry=telemetry)
     finally:
         await database.close()
 
@@ -66,6 +71,8 @@ async def _serve(
     trust: IssuerTrust,
     folder: KeyFolder,
     shutdown: asyncio.Event,
+    *,
+    telemetry: Telemetry,
 ) -> None:
     clock = time.time
     identity = load_identity(USER_SERVICE, settings, trust.key_set)
@@ -89,7 +96,7 @@ async def _serve(
     await passwords.warm_up()
     handlers = make_handlers(register, trust, keys, trust.root)
     service = user_service(handlers)
-    broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE, telemetry=telemetry)
     tokens = _broker_tokens(settings, handlers, broker)
     publisher = Publisher(broker, client_id=USER_SERVICE)
     heralding = Heralding(
@@ -106,6 +113,7 @@ async def _serve(
                 "signing": lambda: keys.ready,
                 "feed": lambda: heralding.ready,
             },
+            metrics=telemetry.metrics,
             routes=[] if tokens is None else [token_route(tokens)],
         ),
         host=settings.host,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from messaging.metrics import Metrics
 from services.errors import PortTakenError
 from services.health import MAX_HEAD, HealthServer
 from services.local.ports import LOOPBACK
@@ -55,6 +56,39 @@ async def test_it_is_live_whatever_holds() -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"status": "live"}
+
+
+async def test_it_tells_its_metrics_and_with_them_its_checks() -> None:
+    held = {"trust": True}
+    metrics = Metrics()
+    metrics.counter("made_total", "Made up.").of().add()
+    server = HealthServer({"trust": lambda: held["trust"]}, metrics=metrics, host=LOOPBACK, port=0)
+    await server.start()
+    try:
+        before = await asked(server, "GET", "/metrics")
+        held["trust"] = False
+        after = await asked(server, "GET", "/metrics")
+        head = await asked(server, "HEAD", "/metrics")
+    finally:
+        await server.stop()
+
+    assert before.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "made_total 1\n" in before.text
+    assert 'carnet_ready{check="trust"} 1\n' in before.text
+    assert 'carnet_ready{check="trust"} 0\n' in after.text
+    assert (head.status_code, head.text) == (200, "")
+
+
+async def test_who_has_no_metrics_has_no_such_address() -> None:
+    async with answering() as server:
+        assert (await asked(server, "GET", "/metrics")).status_code == 404
+
+
+async def test_a_port_that_is_taken_is_named_by_its_setting() -> None:
+    async with answering() as server:
+        other = HealthServer({}, host=LOOPBACK, port=server.port, setting="CARNET_METRICS_PORT")
+        with pytest.raises(PortTakenError, match="set CARNET_METRICS_PORT to another"):
+            await other.start()
 
 
 async def test_it_is_ready_while_each_check_holds() -> None:
