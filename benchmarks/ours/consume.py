@@ -12,7 +12,7 @@ from auth.policy import at_acceptance, requires
 from auth.principal import Principal
 from benchmarks.contender import Job
 from benchmarks.ours.bulk import PlaceBulkOrder
-from benchmarks.ours.service import PATIENCE, consume, parts_of, quiet
+from benchmarks.ours.service import PATIENCE, consume, parts_of, quiet, telemetry_of
 from messaging.broker import Broker
 from messaging.consumer import CommandConsumer
 from messaging.topology import WorkQueue
@@ -24,7 +24,8 @@ from services.orders.work import OrderWork
 
 
 async def main(job: Job) -> None:
-    broker = await Broker(job.url, name=ORDER_SERVICE).start(PATIENCE)
+    broker = Broker(job.url, name=ORDER_SERVICE, telemetry=telemetry_of(job))
+    await broker.start(PATIENCE)
     consumer, woken = CommandConsumer(WorkQueue(job.queue)), asyncio.Event()
     contract = PlaceBulkOrder if job.options.get("bulk") else PlaceOrder
 

@@ -1,6 +1,7 @@
 """What Carnet's own programs under measurement have in common: trust, database, the clock."""
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
@@ -22,12 +23,14 @@ from messaging.migrations import upgrade
 from messaging.pause import first_of
 from messaging.publisher import Publisher
 from messaging.signatures import CheckedHere, CheckingProcess
+from messaging.telemetry import Telemetry
 from services import orders
 from services.contracts.topology import ORDER_SERVICE
 from services.logs import configure_logging
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
 from services.runtime import keep_what_is_imported
+from services.telemetry.opening import open_telemetry
 
 PATIENCE: Final = 60.0
 MIGRATIONS: Final = Path(orders.__file__).with_name("migrations")
@@ -50,6 +53,17 @@ def fixed_trust(job: Job) -> FixedTrust:
 
 def fixed_verifier(job: Job) -> Verifier:
     return Verifier(fixed_trust(job), audience=ORDER_SERVICE)
+
+
+def telemetry_of(job: Job) -> Telemetry:
+    """As the service has it; where the job says so, so many of its traces are told of."""
+    endpoint = job.options.get("otlp", "")
+    os.environ |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": job.options.get("sampled", "1"),
+    }
+    return open_telemetry(ORDER_SERVICE, os.environ)
 
 
 async def tell_nobody(_refusal: Any, message: VerifiedMessage, _work: Any) -> None:
