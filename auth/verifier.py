@@ -331,6 +331,31 @@ class Verifier:
             self._check_revocation(carnet, now=now)
         return VerifiedMessage(seal, carnet, carnet.principal, self._trust.key_set)
 
+    def onward(self, unverified_carnet: str, unverified_seal: str, *, now: float) -> CarnetClaims:
+        """Verify the carnet that a receiver wants to take a hop further, with the seal it came by.
+
+        For the issuer; `audience` is the receiver that asks. The seal shows that the carnet's own
+        client sent it there: one that was only seen on its way is worth nothing. There is no
+        leeway after its `exp`: what is derived then would be born dead.
+
+        Raises:
+            RefusalError, TrustUnavailableError: as `command`.
+        """
+        seal = self._signers.sealed(unverified_seal, now=now)
+        if seal.k not in {"cmd", "req"} or seal.aud != self._audience:
+            refuse_mismatch("not the seal of a command or a request to this receiver")
+        self._check_publishes(seal)
+        carnet = self._signers.issued(unverified_carnet, CarnetClaims, now=now)
+        self._check_issued(carnet)
+        self._check_sealed_with(seal, carnet, digest(unverified_carnet.encode("ascii")))
+        check_seal_time(seal, max_age=math.inf, now=now)
+        check_life(carnet, now=now)
+        check_acceptance(carnet, seal, expiry_lifted=False)
+        if carnet.exp <= int(now):
+            raise ExpiredTokenError(Code.EXPIRED, "the carnet is expired")
+        self._check_revocation(carnet, now=now)
+        return carnet
+
     def _issued(self, unverified_token: str, kind: type[Issued], *, now: float) -> Issued:
         claims = self._signers.issued(unverified_token, kind, now=now)
         self._check_issued(claims)

@@ -38,6 +38,19 @@ class Presented:
             raise Refused("invalid_grant", "this access token is not for this client")
         return access
 
+    def carnet(self, unverified_carnet: str, unverified_seal: str, client_id: str) -> CarnetClaims:
+        """The claims of a carnet that was sent to `client_id`, by the seal that came with it.
+
+        Raises:
+            Refused: `invalid_grant`.
+            TrustUnavailableError: nothing can be judged now.
+        """
+        verifier = Verifier(self._trust, audience=client_id)
+        try:
+            return verifier.onward(unverified_carnet, unverified_seal, now=self._clock())
+        except RefusalError as error:
+            raise Refused("invalid_grant", f"the carnet is refused: {error.code}") from error
+
     def signed_in(self, unverified_token: str, client_id: str) -> AccessClaims:
         """The claims of a user's access token that came to `client_id`, or was issued to it.
 
