@@ -268,6 +268,19 @@ class Verifier:
         check_seal_time(seal, max_age=MAX_EVENT_AGE, now=now)
         return self._without_carnet(seal)
 
+    def event_again(
+        self, genuine: VerifiedMessage, message: UnverifiedMessage, route: Route, *, now: float
+    ) -> VerifiedMessage:
+        """Verify an event that was verified a while ago, and is to be acted on: under a fresh feed.
+
+        All of it where other keys count by then. Raises as `command`.
+        """
+        self._trust.require_fresh(now)
+        if not self._still_counts(genuine.key_set, now=now):
+            return self.event(message, route, now=now)
+        check_seal_time(genuine.seal, max_age=MAX_EVENT_AGE, now=now)
+        return genuine
+
     def access_token(self, unverified_token: str, *, now: float) -> AccessClaims:
         """Verify an access token that was issued for us (RFC 9068 §4).
 

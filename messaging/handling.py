@@ -2,26 +2,26 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.checks import bearer_token, only_header
 from auth.errors import Code, RefusalError, TrustUnavailableError
-from auth.message import VerifiedMessage
-from auth.policy import Expiry, Policy
-from auth.principal import Principal
+from auth.message import AUTHORIZATION, CARNET_SEAL, VerifiedMessage
 from messaging.consumer_parts import ConsumerParts
-from messaging.contract import Command
+from messaging.contract import Command, Event
 from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
 from messaging.envelope import trace_of
 from messaging.errors import DatabaseUnavailableError, RepeatedError
-from messaging.inbox import Claim, MessageKey, claim, claim_new, subject_of
+from messaging.handlers import CommandHandler
+from messaging.inbox import Claim, MessageKey, claim, claim_new
+from messaging.onward import RELEASED, Onward, OnwardError
 from messaging.outbox import add_outgoing
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.retries import (
@@ -41,20 +41,6 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CommandHandler:
-    """What was registered for one type of command.
-
-    together: many may share one transaction.
-    """
-
-    contract: type[Command]
-    policy: Policy
-    expiry: Expiry
-    run: Callable[[Any, Principal, Any], Awaitable[None]]
-    together: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """A delivery that is genuine, and what is to be done about it.
 
@@ -64,7 +50,7 @@ class Accepted:
 
     handler: CommandHandler
     message: VerifiedMessage
-    command: Command | None = None
+    command: Command | Event | None = None
     about: str | None = None
     failure: Exception | None = None
     discarded: bool = False
@@ -120,6 +106,7 @@ class Handling:
         if accepted.failure is not None:
             raise accepted.failure
         message, about = accepted.message, accepted.about
+        onward, now = await self._onward(accepted, delivery, now)
         ahead = None
         if about is not None:
             ahead = somebody_ahead(self._retries, message, about=about, now=now)
@@ -132,15 +119,35 @@ class Handling:
             else:
                 if claimed.standing in {"new", "released"}:
                     work = self._work(session, message, delivery, now)
+                    work.may_act(onward)
                     async with asyncio.timeout(self._parts.time_limit):
                         with _cancellations_of_others():
-                            await accepted.handler.run(accepted.command, _caller(message), work)
+                            await _handle(accepted, work)
                             await work.flush()
                     await self._add_outgoing(work, delivery)
                 await self._forget(session, message, delivery)
         if claimed.standing == "ahead":
             return Retry(self._wait_after(timedelta(seconds=now - since)))
         return self._after(claimed, Ack())
+
+    async def _onward(
+        self, accepted: Accepted, delivery: Delivery, now: float
+    ) -> tuple[dict[str, tuple[Onward, str]], float]:
+        """The carnets for what the handler may do in its caller's name, and the time by then.
+
+        Raises:
+            OnwardError, TransientError, TrustUnavailableError: as `OnwardCarnets`.
+        """
+        hops, give = accepted.handler.onward, self._parts.onward
+        if not hops or give is None:
+            return {}, now
+        message, unverified = accepted.message, delivery.unverified()
+        if message.carnet is None:
+            raise OnwardError(RELEASED, "nobody acts for the caller of a message that was released")
+        carnet = bearer_token(only_header(unverified, AUTHORIZATION))
+        seal = only_header(unverified, CARNET_SEAL)
+        carnets = {hop.to: (hop, await give(message, carnet, seal, hop)) for hop in hops}
+        return carnets, self._parts.clock()
 
     async def perform_together(
         self, together: Sequence[tuple[Accepted, Delivery]], now: float
@@ -199,7 +206,7 @@ class Handling:
     async def _run_beside_others(place: int, accepted: Accepted, work: UnitOfWork) -> None:
         try:
             with _cancellations_of_others():
-                await accepted.handler.run(accepted.command, _caller(accepted.message), work)
+                await _handle(accepted, work)
         except Exception as error:
             # Whatever it was: it is done again by itself, and then this is looked at.
             raise ApartError([place]) from error
@@ -340,6 +347,12 @@ class Handling:
             await forget_attempts(session, self._retries, message)
 
 
+async def _handle(accepted: Accepted, work: UnitOfWork) -> None:
+    if accepted.command is None:
+        raise RuntimeError("what could not be read is not handled")
+    await accepted.handler.handle(accepted.command, accepted.message, work)
+
+
 @contextmanager
 def _cancellations_of_others() -> Iterator[None]:
     """What a handler waits for may be cancelled. That cancels nothing of ours: it has failed."""
@@ -350,22 +363,6 @@ def _cancellations_of_others() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise RuntimeError("what it waited for was cancelled") from error
-
-
-def _caller(message: VerifiedMessage) -> Principal:
-    """The carnet's principal; under `public()`, where there is none, the client that sealed."""
-    if message.principal is not None:
-        return message.principal
-    seal = message.seal
-    return Principal(
-        subject=subject_of(message),
-        scopes=frozenset(),
-        actors=(),
-        session=None,
-        epoch=0,
-        token_id=seal.jti,
-        expires_at=seal.exp,
-    )
 
 
 def _outlives(message: VerifiedMessage, wait: RetryQueue, now: float) -> bool:
