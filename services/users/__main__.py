@@ -11,6 +11,7 @@ from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.rpc import RpcParts
 from services.contracts.topology import USER_SERVICE, USERS_TOPOLOGY
+from services.declared import read_all_declared, rights_with, roles_with
 from services.http import HttpServer, health_app
 from services.identity import load_identity, load_trust_root
 from services.keyring import ISSUER
@@ -78,6 +79,7 @@ async def _serve(
         clock=clock,
         life=SessionLife(settings.session_life, settings.session_idle),
         limits=Limits(settings.lockout, settings.registrations_per_origin),
+        roles=roles_with(read_all_declared(settings.services)),
     )
     keys = IssuerKeys(folder, trust, database, clock=clock)
     rotation = Rotation(
@@ -167,6 +169,7 @@ def _broker_tokens(
         assertions=handlers.assertions,
         resource=settings.broker_resource,
         vhost=broker.vhost,
+        rights=rights_with(read_all_declared(settings.services)),
         clock=handlers.clock,
     )
 

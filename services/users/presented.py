@@ -14,7 +14,6 @@ from auth.trust import TrustSource
 from auth.verifier import Verifier
 from messaging.rpc import Refused
 from services.contracts.topology import GATEWAY
-from services.users.scope import scopes_of
 from services.users.sessions import Sessions
 
 
@@ -109,7 +108,7 @@ class Presented:
         account = await self._sessions.find_live(work, claims.sid, claims.sub, claims.epoch)
         if account is None:
             raise Refused("invalid_grant", "the session has ended")
-        return scopes_of(account)
+        return self._sessions.scopes_of(account)
 
 
 def _text(value: Any) -> str:
