@@ -92,7 +92,8 @@ def _nested(depth: int) -> Any:
 
 async def test_what_is_no_command_is_not_passed_on(till: Till) -> None:
     async with till.stack.user() as ada:
-        for body in ([], "x", 7, None, _nested(400)):
+        bodies: list[Any] = [[], "x", 7, None, _nested(400)]
+        for body in bodies:
             status, said = await give(ada, body)
             assert (status, said["code"]) == (422, "invalid_request")
 
