@@ -59,6 +59,7 @@ check: $(VENV)/.dev ## Run what needs no broker: ruff, mypy, import-linter, bran
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
+	cd examples && ../$(BIN)/mypy --config-file ../pyproject.toml -p billing
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet tests/auth $(MADE_UP:%=--ignore=tests/auth/%) --cov=auth --cov-branch \
 		--cov-report=term-missing --cov-fail-under=100
@@ -73,7 +74,7 @@ contracts: $(VENV)/.runtime tests/contracts/node_modules/.made ## Check the docu
 	node tests/contracts/validate.mjs docs/contracts/asyncapi.json
 
 .PHONY: examples
-examples: $(VENV)/.dev examples/node_modules/.made ## Run the examples in other languages on a real stack
+examples: $(VENV)/.dev examples/node_modules/.made ## Follow the tutorial, and run the examples in other languages, on a real stack
 	@$(BIN)/python -m services.local
 	$(BIN)/pytest -m '' tests/examples
 

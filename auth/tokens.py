@@ -185,7 +185,7 @@ class Issuer:
 
     def carnet(
         self,
-        parent: AccessClaims,
+        parent: AccessClaims | CarnetClaims,
         *,
         actor: str | None,
         audience: str,
@@ -193,21 +193,25 @@ class Issuer:
         now: float,
         life: int = MAX_CARNET_LIFE,
     ) -> str:
-        """A carnet for one audience, derived from an access token and never more than it.
+        """A carnet for one audience, derived from another token and never more than it.
 
+        parent: an access token; or a carnet, whose receiver takes its work a hop further. The
+            actors of that one stay named, behind the new one (RFC 8693 §4.1).
         actor: the client that will seal with it; None where the subject is that client.
-        life: seconds; cut to 5 min and to the end of the access token.
+        life: seconds; cut to 5 min and to the end of the parent.
 
         Raises:
             ValueError: `scopes` is not a subset of the parent's, the parent is expired (a carnet
-                would be born dead), or nobody would be allowed to seal with the carnet.
+                would be born dead), there would be too many actors, or nobody would be allowed
+                to seal with the carnet.
         """
         if not scopes <= parent.scopes:
-            raise ValueError("a carnet never carries more scope than its access token")
+            raise ValueError("a carnet never carries more scope than its parent")
         if parent.exp <= int(now):
-            raise ValueError("a carnet never outlives its access token, which is expired")
-        if actor is None and not parent.sub.startswith(service_subject("")):
-            raise ValueError("a user's carnet names the client that may seal with it")
+            raise ValueError("a carnet never outlives its parent, which is expired")
+        before = parent.act if isinstance(parent, CarnetClaims) else None
+        if actor is None and (before or not parent.sub.startswith(service_subject(""))):
+            raise ValueError("a carnet of somebody else's names the client that may seal with it")
         claims = CarnetClaims(
             iss=self.name,
             sub=parent.sub,
@@ -218,6 +222,6 @@ class Issuer:
             scope=join_scope(scopes),
             sid=parent.sid,
             epoch=parent.epoch,
-            act=None if actor is None else Actor(sub=actor),
+            act=None if actor is None else Actor(sub=actor, act=before),
         )
         return sign_token(claims, typ=CARNET, key=self._key)

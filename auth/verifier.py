@@ -274,6 +274,19 @@ class Verifier:
         check_seal_time(seal, max_age=MAX_EVENT_AGE, now=now)
         return self._without_carnet(seal)
 
+    def event_again(
+        self, genuine: VerifiedMessage, message: UnverifiedMessage, route: Route, *, now: float
+    ) -> VerifiedMessage:
+        """Verify an event that was verified a while ago, and is to be acted on: under a fresh feed.
+
+        All of it where other keys count by then. Raises as `command`.
+        """
+        self._trust.require_fresh(now)
+        if not self._still_counts(genuine.key_set, now=now):
+            return self.event(message, route, now=now)
+        check_seal_time(genuine.seal, max_age=MAX_EVENT_AGE, now=now)
+        return genuine
+
     def access_token(self, unverified_token: str, *, now: float) -> AccessClaims:
         """Verify an access token that was issued for us (RFC 9068 §4).
 
@@ -336,6 +349,31 @@ class Verifier:
         if "revocation" not in lift:
             self._check_revocation(carnet, now=now)
         return VerifiedMessage(seal, carnet, carnet.principal, self._trust.key_set)
+
+    def onward(self, unverified_carnet: str, unverified_seal: str, *, now: float) -> CarnetClaims:
+        """Verify the carnet that a receiver wants to take a hop further, with the seal it came by.
+
+        For the issuer; `audience` is the receiver that asks. The seal shows that the carnet's own
+        client sent it there: one that was only seen on its way is worth nothing. There is no
+        leeway after its `exp`: what is derived then would be born dead.
+
+        Raises:
+            RefusalError, TrustUnavailableError: as `command`.
+        """
+        seal = self._signers.sealed(unverified_seal, now=now)
+        if seal.k not in {"cmd", "req"} or seal.aud != self._audience:
+            refuse_mismatch("not the seal of a command or a request to this receiver")
+        self._check_publishes(seal)
+        carnet = self._signers.issued(unverified_carnet, CarnetClaims, now=now)
+        self._check_issued(carnet)
+        self._check_sealed_with(seal, carnet, digest(unverified_carnet.encode("ascii")))
+        check_seal_time(seal, max_age=math.inf, now=now)
+        check_life(carnet, now=now)
+        check_acceptance(carnet, seal, expiry_lifted=False)
+        if carnet.exp <= int(now):
+            raise ExpiredTokenError(Code.EXPIRED, "the carnet is expired")
+        self._check_revocation(carnet, now=now)
+        return carnet
 
     def _issued(self, unverified_token: str, kind: type[Issued], *, now: float) -> Issued:
         claims = self._signers.issued(unverified_token, kind, now=now)

@@ -7,6 +7,12 @@ A service's consumer reads as a list of what it does:
     @orders.handles(PlaceOrder, requires("orders:write"), expiry=at_acceptance(PATIENCE))
     async def place_order(command: PlaceOrder, caller: Principal, work: OrderWork) -> None: ...
 
+What happened elsewhere it can be told of as well: `hears` registers the handler of an event, which
+works on the same terms, and has no caller.
+
+    @billing.hears(OrderPlaced)
+    async def bill_order(event: OrderPlaced, work: BillingWork) -> None: ...
+
 A handler runs only for a message that was verified, inside the transaction that also holds its
 inbox row. It returns, or raises:
 
@@ -23,21 +29,23 @@ beside it (`messaging.dispatch`, `messaging.retries`); then its message is dead 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
 
 from auth.message import UnverifiedMessage, VerifiedMessage
-from auth.policy import Expiry, Policy, at_processing
+from auth.policy import Expiry, Policy, at_acceptance, at_processing, public
 from auth.principal import Principal
+from auth.seal import MAX_EVENT_AGE
 from auth.verifier import Verifier
 from messaging.consumer_parts import ConsumerParts
-from messaging.contract import Command
+from messaging.contract import Command, Event
 from messaging.dispatch import Dispatcher
 from messaging.errors import DatabaseUnavailableError
-from messaging.handling import CommandHandler
+from messaging.handlers import CommandHandler, EventHandler
+from messaging.onward import Onward
 from messaging.pruning import Pruner, retention
 from messaging.registry import Registry
 from messaging.serving import serve_with
@@ -48,8 +56,10 @@ from messaging.unit_of_work import UnitOfWork
 __all__ = ["CommandConsumer", "ConsumerParts"]
 
 C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
 W = TypeVar("W", bound=UnitOfWork)
 Handler = Callable[[C, Principal, W], Awaitable[None]]
+EventRun = Callable[[E, W], Awaitable[None]]
 
 STOP: Final = 3.0
 """Seconds for the last word to the database."""
@@ -66,6 +76,10 @@ class CommandConsumer:
         self._subscriptions: Subscriptions | None = None
         self.counts: Counter[str] = Counter()
         """Outcomes so far: `done`, `retried`, `dead:<code>`."""
+
+    def __iter__(self) -> Iterator[CommandHandler]:
+        """What it handles."""
+        return iter(self._handlers)
 
     @property
     def ready(self) -> bool:
@@ -89,6 +103,7 @@ class CommandConsumer:
         *,
         expiry: Expiry | None = None,
         together: bool = False,
+        onward: Collection[Onward] = (),
     ) -> Callable[[Handler[C, W]], Handler[C, W]]:
         """Register the handler of a command.
 
@@ -97,18 +112,43 @@ class CommandConsumer:
         expiry: `at_processing()` unless another rule is given.
         together: many commands may share one transaction, which is much faster. For handlers that
             touch nothing but their unit of work: one that fails is run again, by itself.
+        onward: what the handler may have other services do in its caller's name, with no scope
+            that it does not require itself (`UnitOfWork.send_onward`). Where the caller's carnet
+            has ended before it is handled, the command is refused (`messaging.onward`).
 
         Raises:
             TypeError: `policy` or `expiry` is none, the contract no command, the handler not async.
-            ValueError: the command has a handler already.
+            ValueError: the command has a handler already; or `onward` names a service twice, a
+                scope that the policy does not require, or none; or goes with `together`.
         """
         rule = at_processing() if expiry is None else expiry
         if not isinstance(policy, Policy) or not isinstance(rule, Expiry):
             raise TypeError(f"{contract.__name__} needs a Policy, and an Expiry if any")
 
+        _check_hops(contract, policy, onward, together=together)
+
         def register(handler: Handler[C, W]) -> Handler[C, W]:
-            entry = CommandHandler(contract, policy, rule, handler, together)
+            entry = CommandHandler(contract, policy, rule, handler, together, tuple(onward))
             self._handlers.add(contract, Command, entry, handler)
+            return handler
+
+        return register
+
+    def hears(self, contract: type[E]) -> Callable[[EventRun[E, W]], EventRun[E, W]]:
+        """Register the handler of an event, which is bound to the queue as commands are.
+
+        It is verified as events are: sealed by the one client whose they are. It may have waited
+        for as long as events are believed (`messaging.relay.EVENT_LIFE`).
+
+        Raises:
+            TypeError: the contract is no event, or the handler not async.
+            ValueError: the event has a handler already.
+        """
+        rule = at_acceptance(timedelta(seconds=MAX_EVENT_AGE))
+
+        def register(handler: EventRun[E, W]) -> EventRun[E, W]:
+            entry = EventHandler(contract, public(), rule, handler)
+            self._handlers.add(contract, Event, entry, handler)
             return handler
 
         return register
@@ -121,19 +161,19 @@ class CommandConsumer:
         Raises:
             RefusalError, TrustUnavailableError: as `Verifier.command`; `unknown_type`.
         """
-        handler = self._handlers.choose(message.type)
-        return verifier.command(
-            message, handler.contract.route, handler.policy, handler.expiry, now=now
-        )
+        return self._handlers.choose(message.type).verify(verifier, message, now=now)
 
     async def run(self, parts: ConsumerParts, shutdown: asyncio.Event) -> None:
         """Consume until `shutdown`, then finish what runs, give back the rest, and return.
 
         Raises:
-            ValueError: no handler is registered.
+            ValueError: no handler is registered, or one acts in its caller's name and `parts`
+                has nothing to do it with.
         """
         if not self._handlers:
             raise ValueError(f"no handler is registered for {self._queue.name}")
+        if parts.onward is None and any(handler.onward for handler in self._handlers):
+            raise ValueError(f"handlers of {self._queue.name} act for others: parts.onward is None")
         dispatcher = Dispatcher(self._queue, self._handlers, parts, self.counts, shutdown)
         self._subscriptions = Subscriptions(
             parts.broker,
@@ -157,6 +197,17 @@ class CommandConsumer:
                 shutdown=shutdown,
             )
         await _stop(dispatcher)
+
+
+def _check_hops(
+    contract: type[Command], policy: Policy, onward: Collection[Onward], *, together: bool
+) -> None:
+    if len({hop.to for hop in onward}) < len(onward):
+        raise ValueError(f"{contract.__name__}: onward names a service twice")
+    if any(not hop.scopes or not hop.scopes <= policy.scopes for hop in onward):
+        raise ValueError(f"{contract.__name__}: onward takes scopes of those that it requires")
+    if onward and together:
+        raise ValueError(f"{contract.__name__}: what acts for its caller is handled by itself")
 
 
 async def _stop(dispatcher: Dispatcher) -> None:

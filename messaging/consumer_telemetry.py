@@ -14,7 +14,8 @@ from typing import Final
 from auth.errors import RefusalError
 from messaging.delivery import Delivery
 from messaging.envelope import trace_of
-from messaging.handling import Accepted, CommandHandler
+from messaging.handlers import CommandHandler
+from messaging.handling import Accepted
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.registry import Registry
 from messaging.telemetry import Telemetry

@@ -66,6 +66,11 @@ class Command(Contract):
 class Event(Contract):
     """Something that has happened. Named in the past tense."""
 
+    def concerns(self, message_id: str) -> str | None:
+        """As of a command, for those who act on it (`messaging.consumer`)."""
+        del message_id
+        return None
+
 
 class Request(Contract, Generic[R]):
     """A question that one service answers now, with an `R`."""

@@ -50,7 +50,8 @@ from messaging.errors import (
     RepeatedError,
     TransientError,
 )
-from messaging.handling import Accepted, ApartError, CommandHandler, Handling
+from messaging.handlers import CommandHandler
+from messaging.handling import Accepted, ApartError, Handling
 from messaging.inbox import MessageKey
 from messaging.lines import Lines, Places
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
@@ -270,9 +271,7 @@ class Dispatcher:
     def _open(self, delivery: Delivery, now: float) -> Opened | RefusalError:
         try:
             handler = self._handlers.choose(delivery.type)
-            return self._parts.verifier.open_command(
-                delivery.unverified(), handler.contract.route, handler.policy, now=now
-            )
+            return handler.open(self._parts.verifier, delivery.unverified(), now=now)
         except RefusalError as refusal:
             return refusal
 
@@ -280,7 +279,7 @@ class Dispatcher:
         """What it is, as far as it is genuine and may be started."""
         handler = self._handlers.choose(delivery.type)
         try:
-            message = self._parts.verifier.close_command(opened, handler.expiry, now=now)
+            message = handler.close(self._parts.verifier, opened, now=now)
         except RefusalError as refusal:
             return refusal
         if message.release is not None and message.release.what == "discard":
@@ -402,14 +401,8 @@ class Dispatcher:
 
     def _verify_again(self, accepted: Accepted, delivery: Delivery, now: float) -> None:
         """Whoever was revoked while the message waited here is refused."""
-        handler = accepted.handler
-        self._parts.verifier.command_again(
-            accepted.message,
-            delivery.unverified(),
-            handler.contract.route,
-            handler.policy,
-            handler.expiry,
-            now=now,
+        accepted.handler.verify_again(
+            self._parts.verifier, accepted.message, delivery.unverified(), now=now
         )
 
 

@@ -3,25 +3,25 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.checks import bearer_token, only_header
 from auth.errors import Code, RefusalError, TrustUnavailableError
-from auth.message import VerifiedMessage
-from auth.policy import Expiry, Policy
-from auth.principal import Principal
+from auth.message import AUTHORIZATION, CARNET_SEAL, VerifiedMessage
 from messaging.consumer_parts import ConsumerParts
-from messaging.contract import Command
+from messaging.contract import Command, Event
 from messaging.database_faults import is_database_fault
 from messaging.delivery import Delivery
 from messaging.errors import DatabaseUnavailableError, RepeatedError
-from messaging.inbox import Claim, MessageKey, claim, claim_new, subject_of
+from messaging.handlers import CommandHandler
+from messaging.inbox import Claim, MessageKey, claim, claim_new
+from messaging.onward import RELEASED, Onward, OnwardError
 from messaging.outbox import add_outgoing
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.retries import (
@@ -42,20 +42,6 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CommandHandler:
-    """What was registered for one type of command.
-
-    together: many may share one transaction.
-    """
-
-    contract: type[Command]
-    policy: Policy
-    expiry: Expiry
-    run: Callable[[Any, Principal, Any], Awaitable[None]]
-    together: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """A delivery that is genuine, and what is to be done about it.
 
@@ -65,7 +51,7 @@ class Accepted:
 
     handler: CommandHandler
     message: VerifiedMessage
-    command: Command | None = None
+    command: Command | Event | None = None
     about: str | None = None
     failure: Exception | None = None
     discarded: bool = False
@@ -122,6 +108,7 @@ class Handling:
         if accepted.failure is not None:
             raise accepted.failure
         message, about = accepted.message, accepted.about
+        onward, now = await self._onward(accepted, delivery, now)
         ahead, handled_at = None, now
         if about is not None:
             ahead = somebody_ahead(self._retries, message, about=about, now=now)
@@ -134,6 +121,7 @@ class Handling:
             else:
                 if claimed.standing in {"new", "released"}:
                     work = self._work(session, message, delivery, now)
+                    work.may_act(onward)
                     async with asyncio.timeout(self._parts.time_limit):
                         with _cancellations_of_others():
                             await self._run(accepted, delivery, work)
@@ -146,6 +134,25 @@ class Handling:
         if self._tracing.on:
             self._tell_commit([delivery], handled_at)
         return self._after(claimed, Ack())
+
+    async def _onward(
+        self, accepted: Accepted, delivery: Delivery, now: float
+    ) -> tuple[dict[str, tuple[Onward, str]], float]:
+        """The carnets for what the handler may do in its caller's name, and the time by then.
+
+        Raises:
+            OnwardError, TransientError, TrustUnavailableError: as `OnwardCarnets`.
+        """
+        hops, give = accepted.handler.onward, self._parts.onward
+        if not hops or give is None:
+            return {}, now
+        message, unverified = accepted.message, delivery.unverified()
+        if message.carnet is None:
+            raise OnwardError(RELEASED, "nobody acts for the caller of a message that was released")
+        carnet = bearer_token(only_header(unverified, AUTHORIZATION))
+        seal = only_header(unverified, CARNET_SEAL)
+        carnets = {hop.to: (hop, await give(message, carnet, seal, hop)) for hop in hops}
+        return carnets, self._parts.clock()
 
     async def perform_together(
         self, together: Sequence[tuple[Accepted, Delivery]], now: float
@@ -222,13 +229,12 @@ class Handling:
 
     async def _run(self, accepted: Accepted, delivery: Delivery, work: UnitOfWork) -> None:
         """Run its handler, as a step of its own where its trace is told of."""
-        command, caller = accepted.command, _caller(accepted.message)
         if not delivery.span.recording:
-            await accepted.handler.run(command, caller, work)
+            await _handle(accepted, work)
             return
         name = f"handle {accepted.handler.contract.route.type}"
         with step(self._tracing, name, parent=delivery.span):
-            await accepted.handler.run(command, caller, work)
+            await _handle(accepted, work)
 
     async def refuse(self, refusal: RefusalError, delivery: Delivery) -> Outcome:
         """Write down a refusal, and tell it, if the message was genuine; never otherwise."""
@@ -366,6 +372,12 @@ class Handling:
             await forget_attempts(session, self._retries, message)
 
 
+async def _handle(accepted: Accepted, work: UnitOfWork) -> None:
+    if accepted.command is None:
+        raise RuntimeError("what could not be read is not handled")
+    await accepted.handler.handle(accepted.command, accepted.message, work)
+
+
 @contextmanager
 def _cancellations_of_others() -> Iterator[None]:
     """What a handler waits for may be cancelled. That cancels nothing of ours: it has failed."""
@@ -376,22 +388,6 @@ def _cancellations_of_others() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise RuntimeError("what it waited for was cancelled") from error
-
-
-def _caller(message: VerifiedMessage) -> Principal:
-    """The carnet's principal; under `public()`, where there is none, the client that sealed."""
-    if message.principal is not None:
-        return message.principal
-    seal = message.seal
-    return Principal(
-        subject=subject_of(message),
-        scopes=frozenset(),
-        actors=(),
-        session=None,
-        epoch=0,
-        token_id=seal.jti,
-        expires_at=seal.exp,
-    )
 
 
 def _outlives(message: VerifiedMessage, wait: RetryQueue, now: float) -> bool:

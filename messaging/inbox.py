@@ -77,9 +77,11 @@ def value_of(message: VerifiedMessage) -> str:
 
 
 def subject_of(message: VerifiedMessage) -> str:
-    """Whose message it is: the carnet's subject, or the client itself where there is none."""
+    """Whose message it is: the carnet's subject, whose act an event records, or the client."""
     if message.principal is not None:
         return message.principal.subject
+    if message.seal.k == "evt" and message.seal.sub is not None:
+        return message.seal.sub
     return service_subject(message.seal.iss)
 
 

@@ -66,6 +66,8 @@ class StoredMessage(NamedTuple):
 
     receiver: the service that a command is for; None for an event.
     scopes: of the carnet that a command needs.   wanted_until: seconds since the epoch.
+    carnet: in whose name a command is given; None where it is our own.
+    accepted_at: when it was written, seconds since the epoch.
     failures: how often publishing it has failed.
     """
 
@@ -80,6 +82,8 @@ class StoredMessage(NamedTuple):
     receiver: str | None
     scopes: frozenset[str]
     wanted_until: float | None
+    carnet: str | None
+    accepted_at: float
     failures: int
 
 
@@ -105,6 +109,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("receiver", String(64)),
         Column("scope", String(1000)),
         Column("wanted_until", BigInteger),
+        Column("carnet", Text),
         Column("failures", Integer, nullable=False, server_default="0"),
         Column("due_at", BigInteger, nullable=False, server_default="0"),
         Column("created_at", BigInteger, nullable=False),
@@ -150,6 +155,7 @@ def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[st
                 "receiver": None,
                 "scope": None,
                 "wanted_until": None,
+                "carnet": None,
             }
         case OutgoingCommand():
             return row | {
@@ -157,6 +163,7 @@ def _row(outgoing: OutgoingEvent | OutgoingCommand, work: UnitOfWork) -> dict[st
                 "receiver": outgoing.receiver,
                 "scope": join_scope(outgoing.scopes),
                 "wanted_until": int(work.now + outgoing.wanted_for.total_seconds()),
+                "carnet": outgoing.carnet,
             }
         case _:
             assert_never(outgoing)
@@ -230,7 +237,7 @@ def _columns(outbox: Table) -> list[ColumnElement[Any]]:
     """What `_stored` reads, in its order."""
     c = outbox.c
     route, seal = (c.exchange, c.routing_key, c.type), (c.subject, c.cause, cast(c.trace, Text))
-    command = (c.receiver, c.scope, c.wanted_until)
+    command = (c.receiver, c.scope, c.wanted_until, c.carnet, c.created_at)
     return [c.body, c.id, c.message_id, c.aggregate, *route, *seal, *command, c.failures]
 
 
@@ -250,7 +257,7 @@ def _lanes(rows: Iterable[Sequence[Any]]) -> list[Lane]:
 
 def _stored(columns: Sequence[Any]) -> StoredMessage:
     body, row_id, message_id, aggregate, *others = columns
-    exchange, routing_key, type_, subject, cause, trace, receiver, scope, until, failures = others
+    exchange, routing_key, type_, subject, cause, trace, receiver, scope, *rest = others
     return StoredMessage(
         row_id,
         message_id,
@@ -262,8 +269,7 @@ def _stored(columns: Sequence[Any]) -> StoredMessage:
         {} if trace == "{}" else json.loads(trace),
         receiver,
         split_scope(scope or ""),
-        until,
-        failures,
+        *rest,
     )
 
 

@@ -1,6 +1,6 @@
 """What a unit of work sends once it is committed: events that are told, commands that are given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from auth.message import Route
@@ -18,10 +18,11 @@ class OutgoingEvent:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingCommand:
-    """A command to the service `receiver`, given in our own name.
+    """A command to the service `receiver`, in our own name or in our caller's.
 
     scopes: of the carnet of our own that it travels with; none where its handler is public.
     wanted_for: how long after now the work is wanted, counted from its commit.
+    carnet: in whose name; None where it is our own, of which one is had when it leaves.
     """
 
     route: Route
@@ -30,3 +31,4 @@ class OutgoingCommand:
     scopes: frozenset[str]
     wanted_for: timedelta
     aggregate: str
+    carnet: str | None = field(default=None, repr=False)

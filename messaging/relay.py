@@ -260,9 +260,14 @@ class OutboxRelay:
         )
 
     async def _command(self, message: StoredMessage, receiver: str) -> Envelope:
-        """Under a carnet of now. Where its time has passed, its receiver refuses and keeps it."""
-        carnet = await self._carnet(receiver, message.scopes) if message.scopes else None
-        now = self._clock()
+        """Under a carnet of now, or the caller's of when it was written, and sealed as of then.
+
+        Where its time has passed, its receiver refuses and keeps it.
+        """
+        carnet, now = message.carnet, message.accepted_at
+        if carnet is None:
+            carnet = await self._carnet(receiver, message.scopes) if message.scopes else None
+            now = self._clock()
         seal = self._sealer.command(
             route=message.route,
             audience=receiver,

@@ -1,11 +1,14 @@
 """One message's transaction: what a handler does and tells becomes true together, or not at all."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.message import VerifiedMessage
 from messaging.contract import Command, Event
+from messaging.inbox import subject_of
+from messaging.onward import Onward, UndeclaredHopError
 from messaging.outgoing import OutgoingCommand, OutgoingEvent
 
 
@@ -26,6 +29,16 @@ class UnitOfWork:
         self.body = body
         self.now = now
         self._outgoing: list[OutgoingEvent | OutgoingCommand] = []
+        self._onward: Mapping[str, tuple[Onward, str]] = {}
+
+    @property
+    def subject(self) -> str:
+        """Whose message it is: the caller, or the one whose act an event records."""
+        return subject_of(self.message)
+
+    def may_act(self, onward: Mapping[str, tuple[Onward, str]]) -> None:
+        """What its handler may do in its caller's name, by service. The consumer calls it."""
+        self._onward = onward
 
     @property
     def outgoing(self) -> tuple[OutgoingEvent | OutgoingCommand, ...]:
@@ -68,4 +81,23 @@ class UnitOfWork:
         body = command.to_body()
         self._outgoing.append(
             OutgoingCommand(command.route, body, to, scopes, wanted_for, aggregate)
+        )
+
+    def send_onward(
+        self, command: Command, *, to: str, wanted_for: timedelta, aggregate: str
+    ) -> None:
+        """Give `command` to the service `to`, in the caller's name, once this is committed.
+
+        It is sealed as accepted now, however late it leaves; so a receiver that judges its carnet
+        `at_acceptance` takes it for as long as it is wanted. Otherwise as `send`.
+
+        Raises:
+            UndeclaredHopError: the handler was not registered with an `Onward` to this service.
+        """
+        if to not in self._onward:
+            raise UndeclaredHopError(f"the handler of {self.message.seal.ty} names no hop to {to}")
+        hop, carnet = self._onward[to]
+        body, route = command.to_body(), command.route
+        self._outgoing.append(
+            OutgoingCommand(route, body, to, hop.scopes, wanted_for, aggregate, carnet)
         )

@@ -113,6 +113,10 @@ class ServiceSettings(Settings):
     orders_shards: int = Field(
         default=1, ge=1, le=MAX_SHARDS, description="Queues that the order commands are spread over"
     )
+    services: Path | None = Field(
+        default=None,
+        description="Folder with the service.toml of each service of one's own, as <client>.toml",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on for HTTP")
     port: int = Field(ge=1, le=65535, description="Port to listen on for HTTP")
     log_format: Literal["console", "json"] = "json"

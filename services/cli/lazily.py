@@ -44,6 +44,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "services.cli.broker_keys:broker_keys",
         "Write the issuer's public keys, and the configuration by which RabbitMQ believes them.",
     ),
+    "new": ("services.cli.new:app", "Write what one starts from."),
+    "services": (
+        "services.cli.own:app",
+        "Services of one's own: let a local stack know them, and run them on it.",
+    ),
     "accounts": ("services.cli.accounts:app", "The accounts of the user service."),
     "trust": (
         "services.cli.trust:app",

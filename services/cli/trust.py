@@ -19,7 +19,8 @@ from auth.statement import KeySetDraft
 from services.cli.amend import STATE, State, amend, key_passphrase, open_folder
 from services.cli.statement import as_json, describe, needs_signing
 from services.contracts.clients import CLIENTS, EVENTS, Grant
-from services.contracts.topology import USER_SERVICE
+from services.contracts.topology import GATEWAY, USER_SERVICE
+from services.declared import read_declared
 from services.errors import StartError
 from services.keyring import ISSUER, Keyring
 from services.local.trust import complete_issuer
@@ -120,6 +121,9 @@ def register(
     scopes: Annotated[
         list[str] | None, typer.Option(help="Scope that it may ask for itself; repeatable.")
     ] = None,
+    service: Annotated[
+        Path | None, typer.Option(help="The service.toml of a service of one's own.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Its public key: JWK or PEM.")] = None,
     enc: Annotated[
         Path | None, typer.Option(help="Public key that it is written to with: JWK or PEM.")
@@ -128,16 +132,24 @@ def register(
 ) -> None:
     """List a client with its keys and what it may do.
 
-    A service of this system gets what it needs where no right is named. Without --key, both
-    keys are made here. Examples:
+    A service of this system gets what it needs where no right is named, and one of one's own what
+    its service.toml says: then the gateway gets the right to send it its commands. Without --key,
+    both keys are made here. Examples:
 
       carnet trust register api-gateway
 
       carnet trust register reports --scopes orders:read --key reports.jwk
+
+      carnet trust register billing --service service.toml --key seal.jwk --enc enc.jwk
     """
     _check_client_id(client)
     named = Grant(frozenset(publishes or ()), frozenset(exchanges or ()), frozenset(scopes or ()))
     grant = CLIENTS.get(client, named) if named == Grant() else named
+    declared = None if service is None else read_declared(service)
+    if declared is not None:
+        if declared.client != client or named != Grant():
+            raise typer.BadParameter(f"{service} declares {declared.client} and all of its rights")
+        grant = declared.grant
 
     def change(draft: KeySetDraft, keyring: Keyring) -> str:
         if client in draft.clients:
@@ -157,7 +169,41 @@ def register(
             exchanges=grant.exchanges,
             scopes=grant.scopes,
         )
+        if declared is not None and declared.commands and GATEWAY in draft.clients:
+            _widen(draft, GATEWAY, Grant(frozenset(declared.commands), frozenset({client})))
         return f"registered {client} with key {public.kid}"
+
+    amend(state, change)
+
+
+@app.command(name="grant")
+def grant_more(
+    client: Annotated[str, typer.Argument(help="The client's id.")],
+    *,
+    publishes: Annotated[
+        list[str] | None, typer.Option(help="Message type that it may publish too; repeatable.")
+    ] = None,
+    exchanges: Annotated[
+        list[str] | None, typer.Option(help="Audience that it may ask carnets for too; repeatable.")
+    ] = None,
+    scopes: Annotated[
+        list[str] | None, typer.Option(help="Scope that it may ask for itself too; repeatable.")
+    ] = None,
+    state: State = STATE,
+) -> None:
+    """Let a listed client do more than before; its keys stay.
+
+    Example:
+      carnet trust grant api-gateway --publishes billing.refund.v1 --exchanges billing
+    """
+    more = Grant(frozenset(publishes or ()), frozenset(exchanges or ()), frozenset(scopes or ()))
+    if more == Grant():
+        raise typer.BadParameter("name what: --publishes, --exchanges or --scopes")
+
+    def change(draft: KeySetDraft, _keyring: Keyring) -> str:
+        _check_events(draft, more, by=client)
+        _widen(draft, client, more)
+        return f"{client} may do more"
 
     amend(state, change)
 
@@ -260,9 +306,21 @@ def sign(
     amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
 
 
-def _check_events(draft: KeySetDraft, grant: Grant) -> None:
+def _widen(draft: KeySetDraft, client: str, more: Grant) -> None:
+    listed = draft.clients.get(client, {})
+    draft.grant(
+        client,
+        publishes=more.publishes.union(listed.get("publishes", ())),
+        exchanges=more.exchanges.union(listed.get("exchanges", ())),
+        scopes=more.scopes.union(listed.get("scopes", ())),
+    )
+
+
+def _check_events(draft: KeySetDraft, grant: Grant, *, by: str = "") -> None:
     """Verifiers believe an event of nobody once two may record it: better not list it so."""
     for other, listed in draft.clients.items():
+        if other == by:
+            continue
         taken = sorted(EVENTS & grant.publishes & set(listed.get("publishes", ())))
         if taken:
             raise KeySetError(

@@ -104,6 +104,10 @@ class OrderEvent(Event):
     sequence: Annotated[int, Field(ge=1)]
     at: datetime
 
+    def concerns(self, message_id: str) -> str:
+        del message_id
+        return self.order_id
+
 
 class OrderPlaced(OrderEvent):
     """An order is stored."""

@@ -155,8 +155,10 @@ class Exchanged(_Reply):
 class Exchange(Request[Exchanged]):
     """Trade an access token for a carnet (RFC 8693), with no more scope than it has.
 
+    Or a carnet, by the service that it was made out to and sent to: then `seal` is the one that
+    came with it, and the new carnet names that service as its actor, before the earlier ones.
     Refused: `invalid_grant`, `invalid_target` (this client may not ask for the audience),
-    `invalid_scope`.
+    `invalid_scope`, `chain_too_long` (three have acted already).
     """
 
     route: ClassVar[Route] = _route("users.exchange.v1")
@@ -166,6 +168,8 @@ class Exchange(Request[Exchanged]):
     subject_token: Token
     audience: Annotated[str, Field(max_length=200)]
     scope: Annotated[str, Field(max_length=1000)]
+    seal: Presented | None = None
+    """Where the subject token is a carnet."""
 
 
 class SignedOut(_Reply):

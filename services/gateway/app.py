@@ -16,6 +16,7 @@ from services.gateway.routes import (
     events,
     introspection,
     orders,
+    own,
     revocation,
     sessions,
     token,
@@ -50,6 +51,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
     """Make the app. It owns nothing: whoever made the parts ends them."""
     app = routed_app()
     app.state.parts = parts
+    if parts.options.declared:
+        app.include_router(own.commands_of(parts.options.declared))
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(

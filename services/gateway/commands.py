@@ -6,6 +6,7 @@ unknown, and since its message id is derived from the idempotency key, it may be
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from auth.errors import AuthError
@@ -37,6 +38,7 @@ class Wish:
 
     key: the idempotency key, the client's or one that was made for it.
     order_id: the order concerned; None where it is the one that the command places.
+    receiver: the service that it is for.   patience: how long it may wait for that.
     """
 
     command: Command
@@ -46,6 +48,13 @@ class Wish:
     method: str
     path: str
     order_id: str | None = None
+    receiver: str = ORDER_SERVICE
+    patience: timedelta = PATIENCE
+
+    @property
+    def about(self) -> str:
+        """What an answer calls the id that it names."""
+        return "order_id" if self.receiver == ORDER_SERVICE else "id"
 
 
 class Commands:
@@ -87,7 +96,7 @@ class Commands:
             if problem is None:
                 raise
             raise problem.adding(
-                {KEY_HEADER: wish.key}, order_id=order_id, idempotency_key=wish.key
+                {KEY_HEADER: wish.key}, **{wish.about: order_id}, idempotency_key=wish.key
             ) from error
         return order_id
 
@@ -99,22 +108,23 @@ class Commands:
             request_hash_of(wish.method, wish.path, body),
             message_id,
         )
-        carnet = await self._carnets.carnet(wish.caller, audience=ORDER_SERVICE, scopes=wish.scopes)
+        carnet = await self._carnets.carnet(wish.caller, audience=wish.receiver, scopes=wish.scopes)
         # A repeat is sealed anew, now: its carnet is a new one, and none may be younger than
         # the seal that it goes with. The message id is what makes it the same message.
         now = self._clock()
         seal = self._sealer.command(
             route=route,
-            audience=ORDER_SERVICE,
+            audience=wish.receiver,
             message_id=message_id,
             body=body,
             carnet=carnet,
             now=now,
-            expires_at=now + PATIENCE.total_seconds(),
+            expires_at=now + wish.patience.total_seconds(),
         )
-        shard = self._sharding.shard(
-            about=wish.command.concerns(message_id) or message_id, subject=wish.caller.claims.sub
-        )
+        shard = None
+        if wish.receiver == ORDER_SERVICE:
+            about = wish.command.concerns(message_id) or message_id
+            shard = self._sharding.shard(about=about, subject=wish.caller.claims.sub)
         envelope = Envelope.sealed(route, body, seal=seal, carnet=carnet, shard=shard)
         await self._publisher.publish(envelope, deadline=self._deadline)
 

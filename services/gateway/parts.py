@@ -13,6 +13,7 @@ from messaging.rpc import RpcClient
 from messaging.sharding import Sharding
 from messaging.telemetry import Telemetry
 from messaging.trust import LiveTrust
+from services.declared import Declared
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
 from services.gateway.edge import RECEIVE_DEADLINE
@@ -35,6 +36,8 @@ class GatewayOptions:
     """Messages that wait for the broker at most; the next request is answered 503 at once."""
     sharding: Sharding = field(default_factory=Sharding)
     """How commands are spread over the shards of the order consumer's queue."""
+    declared: Declared = ()
+    """Services of one's own, for which commands are taken."""
     heartbeat: float = 10.0
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = RECEIVE_DEADLINE

@@ -40,6 +40,13 @@ class OrderAccepted(BaseModel):
     state: Literal["accepted"] = "accepted"
 
 
+class CommandAccepted(BaseModel):
+    """The broker holds the command; its id is the message's own."""
+
+    id: OrderId
+    state: Literal["accepted"] = "accepted"
+
+
 class TokenAnswer(BaseModel):
     """A successful token response (RFC 6749 §5.1)."""
 

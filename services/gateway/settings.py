@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 
 from messaging.backlog import LIMIT
 from messaging.sharding import ShardBy, Sharding
+from services.declared import read_all_declared
 from services.gateway.parts import GatewayOptions
 from services.settings import ServiceSettings, is_loopback
 
@@ -106,4 +107,5 @@ class GatewaySettings(ServiceSettings):
             publish_deadline=self.publish_deadline,
             publish_backlog=self.publish_backlog,
             sharding=Sharding(self.orders_shards, self.orders_shard_by),
+            declared=read_all_declared(self.services),
         )

@@ -12,6 +12,7 @@ from messaging.broker import Broker
 from messaging.probe import log_in
 from messaging.topology import Topology, declare
 from services.contracts.topology import whole_topology
+from services.declared import Declared, topology_with
 from services.local import container, packages
 from services.local.child import Child
 from services.local.container import BrokerContainer
@@ -113,12 +114,14 @@ async def open_broker(
     tokens: TokenLogin | None,
     say: Say,
     shards: int = 1,
+    declared: Declared = (),
 ) -> StackBroker:
     """Have a broker that runs and takes our logins.
 
     tokens: what our own is to know so that the services' tokens log in; None for passwords.
         Whether a given one knows it, the services will tell.
     shards: of the order consumer's work, on one of our own.
+    declared: services of one's own, which get logins and queues there too.
 
     Raises:
         BrokerError: the given one is not there, or refuses the login.
@@ -132,8 +135,8 @@ async def open_broker(
             await log_in(given_url, within=GIVEN_WITHIN)
         return GivenBroker(given_url)
     installation = await find_means(say)
-    logins = generate_logins() if tokens is None else {OPERATOR: Login.generate(OPERATOR)}
-    definitions = stack_definitions(logins, shards=shards)
+    logins = generate_logins(declared) if tokens is None else {OPERATOR: Login.generate(OPERATOR)}
+    definitions = stack_definitions(logins, shards=shards, declared=declared)
     if installation is None:
         server: PrivateNode | BrokerContainer = BrokerContainer(folder, definitions, tokens=tokens)
         description = f"a container of {container.IMAGE}"
@@ -143,7 +146,8 @@ async def open_broker(
     await server.start(logins[OPERATOR])
     broker = OwnBroker(description, server, logins)
     try:
-        await make_sure(broker.url(OPERATOR), whole_topology(shards), within=COMPARED_WITHIN)
+        topology = topology_with(whole_topology(shards), declared)
+        await make_sure(broker.url(OPERATOR), topology, within=COMPARED_WITHIN)
     except BaseException:
         await broker.kill()
         raise

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from messaging.topology import Topology
-from services.contracts.rights import RIGHTS, TOPIC_EXCHANGES, Pattern, Rights, own_queues
+from services.contracts.rights import TOPIC_EXCHANGES, Pattern, Rights, own_queues
 from services.contracts.topology import whole_topology
+from services.declared import Declared, rights_with, topology_with
 from services.local.logins import OPERATOR, Login
 
 Entry = dict[str, Any]
 EVERYTHING = ".*"
 
 
-def generate_logins() -> dict[str, Login]:
+def generate_logins(declared: Declared = ()) -> dict[str, Login]:
     """A login with a fresh password for each service, and one for the operator."""
-    return {name: Login.generate(name) for name in (*RIGHTS, OPERATOR)}
+    return {name: Login.generate(name) for name in (*rights_with(declared), OPERATOR)}
 
 
 def operator_definitions(operator: Login, vhost: str = "/") -> Entry:
@@ -29,14 +30,17 @@ def operator_definitions(operator: Login, vhost: str = "/") -> Entry:
     }
 
 
-def stack_definitions(logins: Mapping[str, Login], vhost: str = "/", *, shards: int = 1) -> Entry:
+def stack_definitions(
+    logins: Mapping[str, Login], vhost: str = "/", *, shards: int = 1, declared: Declared = ()
+) -> Entry:
     """The whole system's: each service's login with its rights, and the topology.
 
     A service that has none among `logins` has none at the broker: it comes with a token.
-    shards: of the order consumer's work.
+    shards: of the order consumer's work.   declared: services of one's own beside the others.
     """
+    everybody = rights_with(declared).items()
     entries = operator_definitions(logins[OPERATOR], vhost)
-    with_login = {client: rights for client, rights in RIGHTS.items() if client in logins}
+    with_login = {client: rights for client, rights in everybody if client in logins}
     for client, rights in with_login.items():
         entries["users"].append(logins[client].definition())
         entries["permissions"].append(_permission_of(client, rights, vhost))
@@ -47,7 +51,7 @@ def stack_definitions(logins: Mapping[str, Login], vhost: str = "/", *, shards: 
             for client, rights in with_login.items()
             for permission in _topic_permissions_of(client, rights, vhost)
         ],
-        **_topology(whole_topology(shards), vhost),
+        **_topology(topology_with(whole_topology(shards), declared), vhost),
     }
 
 

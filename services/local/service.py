@@ -42,7 +42,8 @@ class Service:
 
     @property
     def client_id(self) -> str:
-        return CLIENTS[self.name]
+        """One of one's own is called by its client id."""
+        return CLIENTS.get(self.name, self.name)
 
     @property
     def url(self) -> str:
@@ -61,11 +62,12 @@ class Service:
         *,
         token_url: str | None = None,
         shards: int = 1,
+        declared: Path | None = None,
     ) -> dict[str, str]:
         """Our own environment, with the service's settings in it.
 
         token_url: where tokens for the broker are given; None where the URL's password logs in.
-        shards: of the order consumer's work.
+        shards: of the order consumer's work.   declared: the folder of services of one's own.
         """
         settings = {
             "CARNET_AMQP_URL": amqp_url,
@@ -81,6 +83,8 @@ class Service:
             "CARNET_SHUTDOWN_DEADLINE": str(DRAIN_WITHIN),
             "CARNET_ORDERS_SHARDS": str(shards),
         }
+        if declared is not None:
+            settings["CARNET_SERVICES"] = str(declared)
         if token_url is not None:
             settings["CARNET_BROKER_TOKEN_URL"] = token_url
         if passphrase is not None:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from services.authority import Authority
+from services.declared import read_all_declared
 from services.errors import PortTakenError
 from services.local.broker import Say, StackBroker, open_broker
 from services.local.child import Child
@@ -21,6 +22,9 @@ from services.local.service import CLIENTS, Service, death_of, drain
 from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
 from services.settings import BROKER_RESOURCE, BrokerLogin
+
+DECLARED: Final = "services"
+"""Folder of the state where services of one's own are declared."""
 
 
 def _quiet(_line: str) -> None:
@@ -123,7 +127,8 @@ class LocalStack:
         try:
             self._hold_state()
             passphrase = None if self._passphrase is None else self._passphrase.encode()
-            await asyncio.to_thread(make_local_trust, self.state, passphrase)
+            declared = read_all_declared(self.state / DECLARED)
+            await asyncio.to_thread(make_local_trust, self.state, passphrase, declared=declared)
             if self._broker is None:
                 self._broker = await open_broker(
                     self.state / "broker",
@@ -131,10 +136,13 @@ class LocalStack:
                     tokens=self._token_login() if self._by_token else None,
                     say=self._say,
                     shards=self._shards,
+                    declared=declared,
                 )
             self._record(OPERATOR, {"CARNET_AMQP_URL": self._broker.url(OPERATOR)})
             self._say(f"starting the services on {self._broker.description}")
             await _all(*(self.start_service(name) for name in self._only))
+            for each, port in zip(declared, free_ports(len(declared)), strict=True):
+                self._prepare(Service(each.client, self.state, LOOPBACK, port))
         except BaseException:
             await self.kill()
             raise
@@ -147,15 +155,21 @@ class LocalStack:
             NotReadyError: it did not become ready in time.
         """
         service = self.services[name]
-        url = self.amqp_url(service.client_id)
-        token_url = f"{self.services['users'].url}/oauth/token" if self._by_token else None
-        environment = service.environment(
-            url, self._passphrase, token_url=token_url, shards=self._shards
-        )
-        self._record(name, environment)
-        child = await service.start(environment)
+        child = await service.start(self._prepare(service))
         self.processes[name] = child
         await service.wait_until_ready(child)
+
+    def _prepare(self, service: Service) -> dict[str, str]:
+        """What a service is told, written down for commands; it is not started."""
+        environment = service.environment(
+            self.amqp_url(service.client_id),
+            self._passphrase,
+            token_url=f"{self.services['users'].url}/oauth/token" if self._by_token else None,
+            shards=self._shards,
+            declared=self.state / DECLARED,
+        )
+        self._record(service.name, environment)
+        return environment
 
     async def stop_service(self, name: str) -> None:
         """Let one service drain, and end."""

@@ -9,16 +9,20 @@ from pathlib import Path
 
 from auth.statement import KeySetDraft
 from services.authority import ALARM, Authority
-from services.contracts.clients import CLIENTS, Grant
+from services.contracts.clients import Grant
 from services.contracts.topology import USER_SERVICE
+from services.declared import Declared, grants_with
 from services.keyring import ISSUER, Keyring
 
 
-def make_local_trust(state: Path, passphrase: bytes | None = None) -> None:
+def make_local_trust(
+    state: Path, passphrase: bytes | None = None, *, declared: Declared = ()
+) -> None:
     """Make what is missing: root, keys of every service, statement. Repeating changes nothing.
 
     A statement that ends within 30 days, or gives the services other rights than this version
     of the code needs, is signed anew. `passphrase` encrypts every private key.
+    declared: services of one's own that are to be listed as well.
 
     Raises:
         KeyFileError: a key is there that cannot be used, with this passphrase or at all.
@@ -32,20 +36,20 @@ def make_local_trust(state: Path, passphrase: bytes | None = None) -> None:
         authority.ensure_root()
         if not authority.has_statement:
             draft = KeySetDraft.new(USER_SERVICE)
-            complete(draft, keyring, now=now)
+            complete(draft, keyring, declared, now=now)
             authority.publish(draft, now=now)
             return
         present = authority.latest()
         draft = KeySetDraft.of(present)
-        complete(draft, keyring, now=now)
+        complete(draft, keyring, declared, now=now)
         if draft != KeySetDraft.of(present) or present.expires_at - ALARM < now:
             authority.publish(draft, now=now)
 
 
-def complete(draft: KeySetDraft, keyring: Keyring, *, now: float) -> None:
+def complete(draft: KeySetDraft, keyring: Keyring, declared: Declared = (), *, now: float) -> None:
     """List all that the services of this system need, with keys that are on this machine."""
     complete_issuer(draft, keyring, now=now)
-    for client_id, grant in CLIENTS.items():
+    for client_id, grant in grants_with(declared).items():
         _complete_client(draft, client_id, grant, keyring, now=now)
 
 

@@ -13,6 +13,7 @@ from messaging.publisher import Publisher
 from messaging.rpc import RpcParts
 from messaging.telemetry import Telemetry
 from services.contracts.topology import USER_SERVICE, USERS_TOPOLOGY
+from services.declared import read_all_declared, rights_with, roles_with
 from services.http import HttpServer, health_app
 from services.identity import load_identity, load_trust_root
 from services.keyring import ISSUER
@@ -85,6 +86,7 @@ async def _serve(
         clock=clock,
         life=SessionLife(settings.session_life, settings.session_idle),
         limits=Limits(settings.lockout, settings.registrations_per_origin),
+        roles=roles_with(read_all_declared(settings.services)),
     )
     keys = IssuerKeys(folder, trust, database, clock=clock)
     rotation = Rotation(
@@ -175,6 +177,7 @@ def _broker_tokens(
         assertions=handlers.assertions,
         resource=settings.broker_resource,
         vhost=broker.vhost,
+        rights=rights_with(read_all_declared(settings.services)),
         clock=handlers.clock,
     )
 

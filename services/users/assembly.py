@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from auth.keyset import TrustRoot
 from auth.trust import TrustSource
 from messaging.database import Database
+from services.contracts.scopes import ROLES
 from services.users.accounts import Accounts
 from services.users.acts import Acts
 from services.users.assertions import Assertions
@@ -17,6 +18,7 @@ from services.users.passwords import Passwords
 from services.users.presented import Presented
 from services.users.releases import Releases
 from services.users.revocations import Revocations
+from services.users.scope import Roles
 from services.users.sessions import SessionLife, Sessions
 from services.users.sign_in import SignIns
 from services.users.signing import IssuerKeys
@@ -44,6 +46,7 @@ def open_register(
     clock: Callable[[], float],
     life: SessionLife | None = None,
     limits: Limits | None = None,
+    roles: Roles = ROLES,
 ) -> Register:
     acts = Acts(database, clock)
     revocations = Revocations(database, clock)
@@ -54,7 +57,7 @@ def open_register(
         attempts=attempts,
         revocations=revocations,
         accounts=Accounts(database, passwords, acts, revocations, attempts),
-        sessions=Sessions(database, revocations, clock, life or SessionLife()),
+        sessions=Sessions(database, revocations, clock, life or SessionLife(), roles),
         clock=clock,
     )
 

@@ -1,6 +1,6 @@
 """Tokens for the broker: which of the listed clients may have one, and the user service's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from auth.brokertoken import MAX_BROKER_LIFE, MAX_SCOPES, sign_broker_token
@@ -10,7 +10,7 @@ from auth.trust import TrustSource
 from messaging.errors import BrokerTokenError, DatabaseUnavailableError
 from messaging.login import BrokerToken
 from messaging.rpc import Refused
-from services.contracts.rights import RIGHTS
+from services.contracts.rights import RIGHTS, Rights
 from services.contracts.topology import USER_SERVICE
 from services.errors import StartError
 from services.users.acts import Acts, Asker
@@ -46,8 +46,11 @@ class BrokerTokens:
         vhost: str,
         clock: Callable[[], float],
         life: int = MAX_BROKER_LIFE,
+        rights: Mapping[str, Rights] = RIGHTS,
     ) -> None:
         """resource: the broker's name, its `resource_server_id`.   life: seconds.
+
+        rights: who gets a token, and for what.
 
         Raises:
             StartError: a service has that name, and its tokens would pass for the broker's; or
@@ -59,7 +62,8 @@ class BrokerTokens:
                 "tells tokens apart by that name alone, needs one of its own"
             )
         self._scopes = {
-            client_id: _fitting(client_id, resource=resource, vhost=vhost) for client_id in RIGHTS
+            client_id: _fitting(client_id, its, resource=resource, vhost=vhost)
+            for client_id, its in rights.items()
         }
         self._trust = trust
         self._keys = keys
@@ -99,7 +103,7 @@ class BrokerTokens:
         async with self._acts.of(asker, What.CLIENT_CREDENTIALS, origin=origin) as act:
             await self._assertions.use(act, proven)
             act.entry.why = f"for {self._resource}"
-            if proven.iss not in RIGHTS:
+            if proven.iss not in self._scopes:
                 raise Refused("unauthorized_client", "this client has no rights at the broker")
             return await self._grant(proven.iss)
 
@@ -119,13 +123,13 @@ class BrokerTokens:
         return Granted(token, " ".join(scopes), int(now) + self._life - now)
 
 
-def _fitting(client_id: str, *, resource: str, vhost: str) -> tuple[str, ...]:
+def _fitting(client_id: str, rights: Rights, *, resource: str, vhost: str) -> tuple[str, ...]:
     """The client's scopes, which the broker can read in one token.
 
     Raises:
         StartError: they are too long, which is better said now than at each login.
     """
-    scopes = broker_scopes(client_id, RIGHTS[client_id], resource=resource, vhost=vhost)
+    scopes = broker_scopes(client_id, rights, resource=resource, vhost=vhost)
     length = len(" ".join(scopes))
     if length > MAX_SCOPES:
         raise StartError(

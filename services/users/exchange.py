@@ -1,9 +1,12 @@
-"""Token exchange: an access token for a carnet that is never more than it (RFC 8693)."""
+"""Token exchange: a token for a carnet that is never more than it (RFC 8693).
+
+The token is an access token, or a carnet whose receiver takes its work a hop further.
+"""
 
 from collections.abc import Callable
 
 from auth.claims import join_scope, service_subject
-from auth.tokens import MAX_CARNET_LIFE
+from auth.tokens import MAX_ACTORS, MAX_CARNET_LIFE, AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 from messaging.rpc import Refused
 from services.contracts.users import Exchange, Exchanged
@@ -33,7 +36,7 @@ class TokenExchange:
         """A carnet that only `client_id` can seal with, for one audience.
 
         Raises:
-            Refused: `invalid_target`, `invalid_grant`, `invalid_scope`.
+            Refused: `invalid_target`, `invalid_grant`, `invalid_scope`, `chain_too_long`.
             TrustUnavailableError: nothing can be judged or signed now.
         """
         issuer = await self._keys.issuer()
@@ -41,15 +44,17 @@ class TokenExchange:
             act.entry.why = f"for {request.audience}"
             if request.audience not in self._trust.key_set.clients[client_id].exchanges:
                 raise Refused("invalid_target", "this client may not ask for this audience")
-            access = self._presented.access_token(request.subject_token, client_id)
-            act.entry.who, act.entry.session = access.sub, access.sid
-            allowed = await self._presented.allowed(act.work, access)
-            scopes = asked_scope(request.scope, access.scopes & allowed)
-            act.entry.why = f"for {request.audience}: {join_scope(scopes)}"
+            parent = self._parent(request, client_id)
+            act.entry.who, act.entry.session = parent.sub, parent.sid
+            if isinstance(parent, CarnetClaims):
+                act.entry.why += f", through {' '.join(parent.actors) or parent.sub}"
+            allowed = await self._presented.allowed(act.work, parent)
+            scopes = asked_scope(request.scope, parent.scopes & allowed)
+            act.entry.why += f": {join_scope(scopes)}"
             now = self._clock()
-            own = access.sub == service_subject(client_id)
+            own = isinstance(parent, AccessClaims) and parent.sub == service_subject(client_id)
             carnet = issuer.carnet(
-                access,
+                parent,
                 actor=None if own else client_id,
                 audience=request.audience,
                 scopes=scopes,
@@ -57,6 +62,15 @@ class TokenExchange:
             )
         return Exchanged(
             carnet=carnet,
-            expires_in=min(MAX_CARNET_LIFE, access.exp - int(now)),
+            expires_in=min(MAX_CARNET_LIFE, parent.exp - int(now)),
             scope=join_scope(scopes),
         )
+
+    def _parent(self, request: Exchange, client_id: str) -> AccessClaims | CarnetClaims:
+        """What is traded, verified, and for this client to trade."""
+        if request.seal is None:
+            return self._presented.access_token(request.subject_token, client_id)
+        carnet = self._presented.carnet(request.subject_token, request.seal, client_id)
+        if len(carnet.actors) >= MAX_ACTORS:
+            raise Refused("chain_too_long", f"{MAX_ACTORS} clients have acted for it already")
+        return carnet

@@ -14,7 +14,6 @@ from auth.trust import TrustSource
 from auth.verifier import Verifier
 from messaging.rpc import Refused
 from services.contracts.topology import GATEWAY
-from services.users.scope import scopes_of
 from services.users.sessions import Sessions
 
 
@@ -37,6 +36,19 @@ class Presented:
         if client_id != access.aud and access.sub != service_subject(client_id):
             raise Refused("invalid_grant", "this access token is not for this client")
         return access
+
+    def carnet(self, unverified_carnet: str, unverified_seal: str, client_id: str) -> CarnetClaims:
+        """The claims of a carnet that was sent to `client_id`, by the seal that came with it.
+
+        Raises:
+            Refused: `invalid_grant`.
+            TrustUnavailableError: nothing can be judged now.
+        """
+        verifier = Verifier(self._trust, audience=client_id)
+        try:
+            return verifier.onward(unverified_carnet, unverified_seal, now=self._clock())
+        except RefusalError as error:
+            raise Refused("invalid_grant", f"the carnet is refused: {error.code}") from error
 
     def signed_in(self, unverified_token: str, client_id: str) -> AccessClaims:
         """The claims of a user's access token that came to `client_id`, or was issued to it.
@@ -96,7 +108,7 @@ class Presented:
         account = await self._sessions.find_live(work, claims.sid, claims.sub, claims.epoch)
         if account is None:
             raise Refused("invalid_grant", "the session has ended")
-        return scopes_of(account)
+        return self._sessions.scopes_of(account)
 
 
 def _text(value: Any) -> str:

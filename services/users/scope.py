@@ -1,5 +1,6 @@
 """Scopes: what an account's roles give, and what is asked for against what is allowed."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,9 +13,13 @@ from services.users.store import Account
 _SCOPE: Final = TypeAdapter[str](Scope)
 
 
-def scopes_of(account: Account) -> frozenset[str]:
+Roles = Mapping[str, frozenset[str]]
+"""The scopes that each role gives."""
+
+
+def scopes_of(account: Account, roles: Roles = ROLES) -> frozenset[str]:
     """What the account's roles give; a role that is no more gives nothing."""
-    return frozenset[str]().union(*(ROLES.get(role, frozenset()) for role in account.roles))
+    return frozenset[str]().union(*(roles.get(role, frozenset()) for role in account.roles))
 
 
 def asked_scope(unverified_scope: str | None, allowed: frozenset[str]) -> frozenset[str]:

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging.database import Database
 from messaging.rpc import Refused
+from services.contracts.scopes import ROLES
 from services.users.acts import Act
 from services.users.revocations import Revocations
-from services.users.scope import asked_scope, scopes_of
+from services.users.scope import Roles, asked_scope, scopes_of
 from services.users.store import Account, RefreshToken, Session
 
 
@@ -66,11 +67,17 @@ class Sessions:
         revocations: Revocations,
         clock: Callable[[], float],
         life: SessionLife,
+        roles: Roles = ROLES,
     ) -> None:
         self._database = database
         self._revocations = revocations
         self._clock = clock
         self._life = life
+        self._roles = roles
+
+    def scopes_of(self, account: Account) -> frozenset[str]:
+        """What the account may do now."""
+        return scopes_of(account, self._roles)
 
     async def open(self, act: Act, account: Account, client_id: str) -> Opened:
         """Open a session of an account whose row the act holds."""
@@ -85,7 +92,7 @@ class Sessions:
         act.entry.session = session.sid
         act.work.add(session)
         await act.work.flush()  # the token's foreign key needs the session to be there
-        return Opened(session, scopes_of(account), _new_refresh_token(act, session))
+        return Opened(session, self.scopes_of(account), _new_refresh_token(act, session))
 
     async def refresh(
         self, act: Act, unverified_token: str, client_id: str, unverified_scope: str | None = None
@@ -111,7 +118,7 @@ class Sessions:
             return None
         if not self._is_live(session, account, act.now):
             return None
-        scopes = asked_scope(unverified_scope, scopes_of(account))
+        scopes = asked_scope(unverified_scope, self.scopes_of(account))
         token.spent_at = session.used_at = act.now
         return Opened(session, scopes, _new_refresh_token(act, session))
 
@@ -144,7 +151,7 @@ class Sessions:
             found.session.created_at + self._life.absolute.total_seconds(),
             found.session.used_at + self._life.idle.total_seconds(),
         )
-        return Continuing(found.session, scopes_of(found.account), live, int(expires_at))
+        return Continuing(found.session, self.scopes_of(found.account), live, int(expires_at))
 
     async def end(self, act: Act, sid: str, why: Ended) -> None:
         """End the session, and void its tokens.

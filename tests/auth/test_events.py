@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from auth.claims import LEEWAY
-from auth.errors import Code, RefusalError
+from auth.errors import Code, RefusalError, TrustUnavailableError
 from auth.seal import MAX_EVENT_AGE
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
 from tests.auth.forge import (
     ABSENT,
     ALICE,
@@ -116,3 +118,49 @@ def test_an_event_may_wait_for_a_week() -> None:
     scene = event_scene().with_seal(exp=NOW + MAX_EVENT_AGE)
 
     replace(scene, now=NOW + MAX_EVENT_AGE).judge()
+
+
+def _again(before: Scene, after: Scene) -> None:
+    """What is said of an event that was verified, and is to be acted on now."""
+    trust = FixedTrust(after.key_set)
+    verifier = Verifier(trust, audience=GATEWAY)
+    genuine = before.judge()
+    if after.key_set is before.key_set:
+        genuine = Verifier(trust, audience=GATEWAY).event(before.message(), PLACED, now=NOW)
+    assert verifier.event_again(genuine, after.message(), PLACED, now=after.now).seal == (
+        genuine.seal
+    )
+
+
+def test_an_event_that_was_verified_is_good_for_as_long_as_it_is_believed() -> None:
+    scene = event_scene()
+    _again(scene, scene)
+
+    with pytest.raises(RefusalError) as refusal:
+        _again(scene, replace(scene, now=NOW + 60 + LEEWAY + 1))
+    assert refusal.value.code == Code.TOO_OLD
+
+
+def test_an_event_of_a_client_that_was_withdrawn_meanwhile_is_refused() -> None:
+    draft = parties().draft()
+    draft.withdraw_client(ORDERS)
+
+    with pytest.raises(RefusalError) as refusal:
+        _again(event_scene(), replace(event_scene(), key_set=parties().key_set(draft)))
+    assert refusal.value.code == Code.UNKNOWN_KEY
+
+
+def test_no_event_is_acted_on_under_a_silent_feed() -> None:
+    scene = event_scene()
+    verifier = Verifier(Silent(scene.key_set), audience=GATEWAY)
+    genuine = verifier.event(scene.message(), PLACED, now=NOW)
+
+    with pytest.raises(TrustUnavailableError):
+        verifier.event_again(genuine, scene.message(), PLACED, now=NOW)
+
+
+class Silent(FixedTrust):
+    """Trust whose feed says nothing."""
+
+    def require_fresh(self, now: float) -> None:
+        raise TrustUnavailableError(f"silent at {now}")

@@ -2,60 +2,37 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import pytest_asyncio
-from sqlalchemy import MetaData
 
-from auth.encryption import DecryptionKey
 from auth.message import Route
-from auth.policy import Policy, at_acceptance, public, requires
+from auth.policy import public, requires
 from auth.principal import Principal
 from auth.seal import Sealer
 from auth.statement import KeySetDraft
-from auth.trust import FixedTrust
-from auth.verifier import Verifier
 from messaging.broker import Broker
-from messaging.consumer import CommandConsumer, ConsumerParts
 from messaging.contract import Command
-from messaging.database import open_database
 from messaging.envelope import Envelope
 from messaging.publisher import Publisher
-from messaging.relay import OutboxRelay
-from messaging.rpc import RpcClient
-from messaging.tables import MessagingTables
 from messaging.topology import (
     COMMANDS,
-    DEAD,
-    EVENTS,
-    REPLY,
-    RETRY,
-    RPC,
-    Binding,
-    Topology,
-    WorkQueue,
-    declare,
 )
 from messaging.unit_of_work import UnitOfWork
 from services.authority import Authority
 from services.contracts.topology import GATEWAY, USER_SERVICE
 from services.contracts.users import ClientCredentials, Exchange
-from services.identity import load_key_set
 from services.keyring import Keyring
-from services.own_carnets import OwnCarnets
-from services.settings import ServiceSettings
 from tests.messaging.raw import WAIT, raw_channel, until
 from tests.services.gateway.stack import Stack, open_stack
+from tests.services.small import ONE_DAY, Service, service
 
 PACKING: Final = "packing-service"
 COURIER: Final = "courier-service"
 DELIVER: Final = "parcels:deliver"
-ONE_DAY: Final = timedelta(days=1)
 
 
 class Pack(Command):
@@ -101,108 +78,6 @@ def list_them(folder: Path) -> None:
         scopes=frozenset(),
     )
     authority.publish(draft, now=time.time())
-
-
-@dataclass
-class Service:
-    """A small service: one queue, one command, an outbox."""
-
-    client_id: str
-    trust: FixedTrust
-    broker: Broker
-    sealer: Sealer
-    decryption: DecryptionKey
-    queue: WorkQueue
-    database_url: str
-    handled: list[tuple[str, Principal]] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def running(
-        self,
-        contract: type[Command],
-        policy: Policy,
-        handler: Callable[[Any, Principal, UnitOfWork], Awaitable[None]],
-    ) -> AsyncIterator[None]:
-        metadata = MetaData()
-        tables = MessagingTables.of(metadata)
-        database = open_database(self.database_url)
-        async with database.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        await declare(
-            self.broker,
-            Topology(
-                exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD),
-                queues=self.queue.queues(),
-                bindings=(
-                    Binding(self.queue.name, COMMANDS.name, contract.route.routing_key),
-                    *self.queue.bindings(),
-                ),
-            ),
-            deadline=WAIT,
-        )
-        publisher = Publisher(self.broker, client_id=self.client_id)
-        verifier = Verifier(self.trust, audience=self.client_id)
-        rpc = RpcClient(
-            self.broker,
-            publisher,
-            self.sealer,
-            verifier,
-            trust=self.trust,
-            decryption=self.decryption,
-            clock=time.time,
-        )
-        relay = OutboxRelay(
-            database=database,
-            outbox=tables.outbox,
-            publisher=publisher,
-            sealer=self.sealer,
-            clock=time.time,
-            carnets=OwnCarnets(rpc, self.sealer, clock=time.time),
-        )
-
-        async def tell_nobody(*_: object) -> None:
-            """Nothing to say about refusals here."""
-
-        parts = ConsumerParts(
-            broker=self.broker,
-            publisher=publisher,
-            verifier=verifier,
-            database=database,
-            tables=tables,
-            unit_of_work=UnitOfWork,
-            on_refused=tell_nobody,
-            committed=relay.wake,
-            clock=time.time,
-            service=self.client_id,
-        )
-        consumer = CommandConsumer(self.queue)
-        consumer.handles(contract, policy, expiry=at_acceptance(ONE_DAY))(handler)
-        shutdown = asyncio.Event()
-        await rpc.start(WAIT)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(consumer.run(parts, shutdown))
-            tasks.create_task(relay.run(shutdown))
-            try:
-                await until(lambda: consumer.ready)
-                yield
-            finally:
-                shutdown.set()
-        await rpc.close()
-        await database.close()
-
-
-def service(stack: Stack, client_id: str, broker: Broker) -> Service:
-    keyring = Keyring(stack.folder / "keys", None)
-    trust = FixedTrust(load_key_set(stack.settings(ServiceSettings, GATEWAY), now=time.time()))
-    return Service(
-        client_id,
-        trust,
-        broker,
-        Sealer(client_id, keyring.seal(client_id)),
-        keyring.encryption(client_id),
-        WorkQueue(f"{client_id}.commands"),
-        f"sqlite+aiosqlite:///{stack.folder / client_id}.db",
-    )
 
 
 @pytest_asyncio.fixture

@@ -569,3 +569,65 @@ def test_a_local_trust_does_not_start_with_another_passphrase(tmp_path: Path) ->
 
     with pytest.raises(KeyFileError):
         make_local_trust(tmp_path, b"tea at five")
+
+
+SERVICE = Path(__file__).parents[2] / "examples" / "billing" / "service.toml"
+
+
+def test_a_service_of_one_s_own_is_registered_with_what_it_declares(
+    ready: Operator, tmp_path: Path
+) -> None:
+    ready.does("register", "api-gateway")
+
+    key_set = ready.does("register", "billing", "--service", SERVICE, "--key", public_jwk(tmp_path))
+
+    billing, gateway = key_set.clients["billing"], key_set.clients["api-gateway"]
+    assert billing.publishes >= {"billing.refunded.v1", "orders.cancel.v1", "users.exchange.v1"}
+    assert billing.exchanges == {"order-service"}
+    assert billing.scopes == frozenset()
+    usual = CLIENTS["api-gateway"]
+    assert gateway.publishes == usual.publishes | {"billing.refund.v1"}
+    assert gateway.exchanges == usual.exchanges | {"billing"}
+    assert states(key_set, "api-gateway") == ["active"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("bookings", "--service", SERVICE), ("billing", "--service", SERVICE, "--scopes", "x:y")],
+    ids=["another's", "rights beside"],
+)
+def test_a_declaration_is_of_one_client_and_whole(
+    ready: Operator, arguments: tuple[str | Path, ...]
+) -> None:
+    assert ready.run("register", *arguments).exit_code == 2
+    assert "billing" not in ready.key_set().clients
+
+
+def test_a_client_that_is_listed_may_be_given_more(ready: Operator) -> None:
+    before = ready.does("register", "order-service")
+    given = ("--publishes", "billing.bill.v1", "--exchanges", "billing", "--scopes", "billing:bill")
+
+    after = ready.does("grant", "order-service", *given)
+
+    was, now = before.clients["order-service"], after.clients["order-service"]
+    assert now.publishes == was.publishes | {"billing.bill.v1"}
+    assert now.exchanges == {"billing"}
+    assert now.scopes == {"billing:bill"}
+    assert now.keys.keys() == was.keys.keys()
+    # Its own event it may have again.
+    assert ready.does("grant", "order-service", "--publishes", "orders.placed.v1") is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nobody", "--publishes", "x.y.v1"),
+        ("api-gateway", "--publishes", "orders.placed.v1"),
+    ],
+    ids=["no client", "another's event"],
+)
+def test_more_is_not_given_of(ready: Operator, arguments: tuple[str, ...]) -> None:
+    ready.does("register", "order-service")
+    ready.does("register", "api-gateway")
+
+    assert isinstance(ready.fails("grant", *arguments), KeySetError)

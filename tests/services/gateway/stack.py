@@ -22,6 +22,7 @@ from messaging.database import open_database
 from services.authority import Authority
 from services.contracts.scopes import ORDERS_READ
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.declared import Declared, read_all_declared
 from services.gateway.service import serve as serve_gateway
 from services.gateway.settings import GatewaySettings
 from services.identity import load_key_set
@@ -243,9 +244,9 @@ async def sign_in(http: httpx.AsyncClient, name: str) -> User:
     return User(claims, name, tokens, http)
 
 
-def make_trust(folder: Path) -> None:
+def make_trust(folder: Path, declared: Declared = ()) -> None:
     """The local stack's trust, with a client besides that works for itself."""
-    make_local_trust(folder)
+    make_local_trust(folder, declared=declared)
     authority = Authority(folder)
     keyring = Keyring(authority.keys, None)
     draft = KeySetDraft.of(authority.latest())
@@ -270,7 +271,7 @@ async def open_stack(
     **gateway_settings: Any,
 ) -> AsyncIterator[Stack]:
     """The named services, all three where none is named; stopped in the reverse order."""
-    make_trust(folder)
+    make_trust(folder, read_all_declared(gateway_settings.get("services")))
     more = {
         GATEWAY: gateway_settings,
         USER_SERVICE: user_settings or {},

@@ -170,7 +170,7 @@ async def test_a_token_of_another_type_is_refused(users: Users, typ: str) -> Non
     assert await refusal_of(users, signed_anew(users, access, typ=typ)) == "invalid_grant"
 
 
-async def test_a_carnet_is_not_exchanged_for_another(users: Users) -> None:
+async def test_a_carnet_without_the_seal_it_came_by_is_exchanged_for_nothing(users: Users) -> None:
     carnet = (await exchange(users, (await users.sign_in()).access_token)).carnet
 
     assert await refusal_of(users, carnet) == "invalid_grant"

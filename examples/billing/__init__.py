@@ -1,0 +1,1 @@
+"""The service billing: what it takes, does and tells."""

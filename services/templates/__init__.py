@@ -1,0 +1,1 @@
+"""What `carnet new` writes: text with `${name}` where a name goes (`services.cli.new`)."""
