@@ -21,7 +21,7 @@ endif
 
 .PHONY: help
 help: ## Say what there is
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.runtime ## Show the main job: orders placed, verified and stored, forgeries refused
@@ -40,6 +40,14 @@ test: $(VENV)/.dev ## Run every test, on a real broker
 attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the counts
 	@$(BIN)/python -m services.local
 	@$(BIN)/python -m tests.attacks
+
+.PHONY: oauth-clients
+oauth-clients: $(VENV)/.dev ## Have Authlib, requests-oauthlib and oauth4webapi go through every flow
+	@command -v npm >/dev/null || { $(INSTALL_NODE); } \
+		|| { echo 'npm is missing: install nodejs (18 or newer) and npm' >&2; exit 1; }
+	@cd tests/oauth_clients && npm ci --no-audit --no-fund --silent
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest -m 'node or not node' tests/oauth_clients
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Send a million made-up messages (COUNT=n); goes on where it stopped
@@ -152,6 +160,10 @@ ifndef UV
 endif
 	$(MAKE_VENV)
 	@touch $@
+
+INSTALL_NODE = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& echo 'installing nodejs and npm' && apt-get update -q \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends nodejs npm
 
 # Debian packs the venv module apart.
 INSTALL_VENV = [ "$$(id -u)" = 0 ] && apt-get update -q && DEBIAN_FRONTEND=noninteractive \
