@@ -42,12 +42,9 @@ attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the co
 	@$(BIN)/python -m tests.attacks
 
 .PHONY: oauth-clients
-oauth-clients: $(VENV)/.dev ## Have Authlib, requests-oauthlib and oauth4webapi go through every flow
-	@command -v npm >/dev/null || { $(INSTALL_NODE); } \
-		|| { echo 'npm is missing: install nodejs (18 or newer) and npm' >&2; exit 1; }
-	@cd tests/oauth_clients && npm ci --no-audit --no-fund --silent
+oauth-clients: $(VENV)/.dev tests/oauth_clients/node_modules/.made ## Have OAuth libraries go through every flow
 	@$(BIN)/python -m services.local
-	$(BIN)/pytest -m 'node or not node' tests/oauth_clients
+	$(BIN)/pytest -m '' tests/oauth_clients
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Send a million made-up messages (COUNT=n); goes on where it stopped
@@ -125,7 +122,7 @@ LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-versi
 
 .PHONY: clean
 clean: ## Remove what was set up and cached; keeps .carnet and secrets
-	rm -rf $(VENV) examples/node_modules tests/contracts/node_modules
+	rm -rf $(VENV) examples/node_modules tests/*/node_modules
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # ---- what the words above stand on; each stamp is newer than what it was made from
@@ -160,10 +157,6 @@ ifndef UV
 endif
 	$(MAKE_VENV)
 	@touch $@
-
-INSTALL_NODE = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	&& echo 'installing nodejs and npm' && apt-get update -q \
-	&& DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends nodejs npm
 
 # Debian packs the venv module apart.
 INSTALL_VENV = [ "$$(id -u)" = 0 ] && apt-get update -q && DEBIAN_FRONTEND=noninteractive \
