@@ -21,7 +21,7 @@ endif
 
 .PHONY: help
 help: ## Say what there is
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.runtime ## Show the main job: orders placed, verified and stored, forgeries refused
@@ -40,6 +40,11 @@ test: $(VENV)/.dev ## Run every test, on a real broker
 attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the counts
 	@$(BIN)/python -m services.local
 	@$(BIN)/python -m tests.attacks
+
+.PHONY: oauth-clients
+oauth-clients: $(VENV)/.dev tests/oauth_clients/node_modules/.made ## Have OAuth libraries go through every flow
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest -m '' tests/oauth_clients
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Send a million made-up messages (COUNT=n); goes on where it stopped
@@ -118,7 +123,7 @@ LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-versi
 
 .PHONY: clean
 clean: ## Remove what was set up and cached; keeps .carnet and secrets
-	rm -rf $(VENV) examples/node_modules tests/contracts/node_modules
+	rm -rf $(VENV) examples/node_modules tests/*/node_modules
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # ---- what the words above stand on; each stamp is newer than what it was made from

@@ -1,4 +1,10 @@
-"""Client assertions: how a client proves who it is with its own key (RFC 7523 §2.2)."""
+"""Client assertions: how a client proves who it is with its own key (RFC 7523 §2.2).
+
+An assertion of ours has a `typ` of its own. RFC 7523 demands none, and OAuth libraries write `JWT`
+or nothing: such a one is taken too. It cannot be another kind of token (decision 26): no other
+one that these keys sign goes without its `typ`, says `sub` of its own signer, and is made out to
+the issuer.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +14,19 @@ from pydantic import Field
 
 from auth import jws
 from auth.claims import LEEWAY, ClientId, Name, NumericDate
-from auth.errors import Code, ExpiredTokenError, RefusalError, UntrustedTokenError
-from auth.strict import parse_json_object, parse_token
+from auth.errors import (
+    Code,
+    ExpiredTokenError,
+    MalformedTokenError,
+    RefusalError,
+    UntrustedTokenError,
+)
+from auth.strict import (
+    UnverifiedToken,
+    check_members,
+    parse_json_object,
+    split_token,
+)
 from auth.tokens import new_token_id
 
 if TYPE_CHECKING:
@@ -19,7 +36,10 @@ if TYPE_CHECKING:
     from auth.keyset import KeySet
 
 MAX_ASSERTION_LIFE: Final = 5 * 60
-"""Seconds ahead that an assertion's `exp` may lie."""
+"""Seconds for which an assertion counts, from its `iat`; else that its `exp` may lie ahead."""
+
+_PLAIN: Final = "JWT"
+"""The `typ` of RFC 7519 §5.1, which says no more than what is seen anyway."""
 
 
 class AssertionClaims(jws.Claims):
@@ -32,6 +52,15 @@ class AssertionClaims(jws.Claims):
     jti: Annotated[str, Field(pattern=r"^[\x21-\x7E]{1,200}$")]
     iat: NumericDate | None = None
     nbf: NumericDate | None = None
+
+    @property
+    def ends_at(self) -> int:
+        """When it counts no more.
+
+        "The authorization server may reject JWTs with an "iat" claim value that is unreasonably
+        far in the past" (RFC 7523 §3): libraries let theirs live for an hour.
+        """
+        return self.exp if self.iat is None else min(self.exp, self.iat + MAX_ASSERTION_LIFE)
 
 
 def sign_assertion(
@@ -52,7 +81,7 @@ def sign_assertion(
 def unverified_client(unverified_assertion: str) -> str | None:
     """The client that an assertion says it is of, if it says so; to be compared, not believed."""
     try:
-        token = parse_token(unverified_assertion)
+        token = _parse(unverified_assertion)
         claimed = parse_json_object(token.unverified_payload).get("sub")
     except (RefusalError, ValueError):
         return None
@@ -70,10 +99,11 @@ def verify_assertion(
         MalformedTokenError: not a canonical compact JWS of these claims.
         UntrustedTokenError: of another `typ`, not signed by a key of that very client, or for
             another audience than the issuer (RFC 7523 §3, points 1 to 3).
-        ExpiredTokenError: outside its time, or longer than 5 min (points 4 to 6).
+        ExpiredTokenError: outside its time, or good for more than 5 min (points 4 to 6).
     """
-    token = parse_token(unverified_assertion)
-    jws.check_algorithm(token, typ=jws.CLIENT_ASSERTION)
+    token = _parse(unverified_assertion)
+    plain = token.unverified_header["typ"] == _PLAIN
+    jws.check_algorithm(token, typ=_PLAIN if plain else jws.CLIENT_ASSERTION)
     found = key_set.sealing_key(token.unverified_header["kid"])
     if found is None:
         raise UntrustedTokenError(Code.UNKNOWN_KEY, "kid is no client's key")
@@ -93,10 +123,29 @@ def verify_assertion(
     return claims
 
 
+def _parse(unverified_assertion: str) -> UnverifiedToken:
+    """The form of a token, whose header may lack `typ`.
+
+    Raises:
+        MalformedTokenError: as `parse_token`.
+    """
+    token = split_token(unverified_assertion)
+    try:
+        header = parse_json_object(token.unverified_header)
+    except ValueError as error:
+        raise MalformedTokenError(Code.MALFORMED_HEADER, f"header: {error}") from error
+    return UnverifiedToken(
+        check_members({"typ": _PLAIN, **header}),
+        token.unverified_payload,
+        token.signing_input,
+        token.signature,
+    )
+
+
 def _check_time(claims: AssertionClaims, now: float) -> None:
-    if now > claims.exp + LEEWAY:
+    if now > claims.ends_at + LEEWAY:
         raise ExpiredTokenError(Code.EXPIRED, "the assertion is expired")
-    if claims.exp > now + MAX_ASSERTION_LIFE + LEEWAY:
+    if claims.ends_at > now + MAX_ASSERTION_LIFE + LEEWAY:
         raise ExpiredTokenError(Code.LIFETIME_TOO_LONG, "the assertion lives longer than 5 min")
     if max(claims.iat or 0, claims.nbf or 0) > now + LEEWAY:
         raise ExpiredTokenError(Code.NOT_YET_VALID, "the assertion is from the future")

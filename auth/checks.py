@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from auth.claims import LEEWAY, service_subject
+from auth.claims import LEEWAY, is_public, service_subject
 from auth.errors import (
     Code,
     ExpiredTokenError,
@@ -45,11 +45,14 @@ def sealing_client(carnet: CarnetClaims) -> str | None:
 
 
 def named_clients(claims: CarnetClaims | AccessClaims) -> frozenset[str]:
-    """The clients that a token speaks for or through: each must still be listed."""
+    """The clients that a token speaks for or through: each must still be listed.
+
+    A public client never is: its tokens end with their sessions, which its removal ends.
+    """
     through = claims.actors if isinstance(claims, CarnetClaims) else (claims.client_id,)
     service = service_subject("")
     own = (claims.sub.removeprefix(service),) if claims.sub.startswith(service) else ()
-    return frozenset((*through, *own))
+    return frozenset(client for client in (*through, *own) if not is_public(client))
 
 
 def check_binding(

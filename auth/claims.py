@@ -16,6 +16,9 @@ NumericDate = Annotated[int, Field(strict=True, ge=0, le=_LATEST)]
 ClientId = Annotated[str, Field(strict=True, pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 """A service's name in the key set statement."""
 
+PublicClientId = Annotated[str, Field(strict=True, pattern=r"^app:[a-z][a-z0-9-]{1,58}$")]
+"""An OAuth client without a key, which no key set statement lists: no `ClientId` looks like it."""
+
 Subject = Annotated[
     str,
     Field(
@@ -46,6 +49,11 @@ Name = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
 def service_subject(client_id: str) -> str:
     """The subject under which a client speaks for itself."""
     return f"service:{client_id}"
+
+
+def is_public(client_id: str) -> bool:
+    """Whether this is an OAuth client without a key: an app that users sign in with."""
+    return client_id.startswith("app:")
 
 
 @lru_cache(maxsize=256)

@@ -15,9 +15,11 @@ from auth.claims import (
     ClientId,
     Name,
     NumericDate,
+    PublicClientId,
     Scope,
     Subject,
     TokenId,
+    is_public,
     join_scope,
     service_subject,
     split_scope,
@@ -74,8 +76,16 @@ class AccessClaims(IssuedClaims):
     """An access token's claims (RFC 9068 §2.2). `aud` is one string: one receiver."""
 
     aud: Annotated[ClientId, _Shared]
-    client_id: Annotated[ClientId, _Shared]
+    client_id: Annotated[ClientId | PublicClientId, _Shared]
     auth_time: NumericDate | None = None
+
+    @field_validator("client_id")
+    @classmethod
+    def _public_with_a_session(cls, client_id: str, others: ValidationInfo) -> str:
+        """A public client is in no statement, so nothing but a session's end ends its tokens."""
+        if is_public(client_id) and others.data.get("sid") is None:
+            raise ValueError("a public client's token names its session")
+        return client_id
 
     @property
     def principal(self) -> Principal:

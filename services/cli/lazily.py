@@ -50,6 +50,22 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Services of one's own: let a local stack know them, and run them on it.",
     ),
     "accounts": ("services.cli.accounts:app", "The accounts of the user service."),
+    "clients": (
+        "services.cli.clients:app",
+        "Public OAuth clients: the apps that users sign in with.",
+    ),
+    "login": (
+        "services.cli.session:login",
+        "Sign in with a browser, on this machine or another; the password is never typed here.",
+    ),
+    "whoami": (
+        "services.cli.session:whoami",
+        "Say who is signed in, and what the session may do; asks the gateway.",
+    ),
+    "logout": (
+        "services.cli.session:logout",
+        "End the session at the gateway, and delete its tokens here.",
+    ),
     "trust": (
         "services.cli.trust:app",
         "Who may do what: make, change and sign the key set statement.",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from messaging.contract import Contract
-from services.contracts import orders, topology, users
+from services.contracts import authorization, orders, topology, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,15 @@ CLIENTS: Final[dict[str, Grant]] = {
             users.SignOut,
             users.RevokeToken,
             users.Introspect,
+            authorization.DescribeClient,
+            authorization.Authorize,
+            authorization.RedeemCode,
+            authorization.StartDevice,
+            authorization.DescribeDevice,
+            authorization.AllowDevice,
+            authorization.DenyDevice,
+            authorization.RedeemDevice,
+            authorization.DescribeSession,
             users.GetKeySet,
             users.GetRevocations,
         ),

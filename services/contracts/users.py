@@ -62,6 +62,12 @@ NewPassword = Annotated[
 ]
 
 
+PublicClient = Annotated[
+    str | None,
+    Field(max_length=200, description="The public client that asks; none for the caller itself."),
+]
+
+
 class _Reply(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -117,8 +123,8 @@ class SignIn(Request[Tokens]):
 class Refresh(Request[Tokens]):
     """Trade a refresh token for new tokens; the old one is spent.
 
-    Refused: `invalid_grant` (unknown, spent, expired, session ended; the use of a spent one
-    ends the session), `invalid_scope`.
+    Refused: `invalid_grant` (unknown, spent, expired, of another client, session ended; the use
+    of a spent one ends the session), `invalid_scope`, `invalid_client`.
     """
 
     route: ClassVar[Route] = _route("users.refresh.v1")
@@ -126,6 +132,7 @@ class Refresh(Request[Tokens]):
     encrypted: ClassVar[bool] = True
 
     refresh_token: Annotated[str, Field(max_length=500)]
+    client_id: PublicClient = None
     scope: Annotated[str, Field(max_length=1000)] | None = None
 
 
@@ -158,7 +165,7 @@ class Exchange(Request[Exchanged]):
     Or a carnet, by the service that it was made out to and sent to: then `seal` is the one that
     came with it, and the new carnet names that service as its actor, before the earlier ones.
     Refused: `invalid_grant`, `invalid_target` (this client may not ask for the audience),
-    `invalid_scope`, `chain_too_long` (three have acted already).
+    `invalid_scope`, `chain_too_long` (three have acted already), `invalid_client` (the assertion).
     """
 
     route: ClassVar[Route] = _route("users.exchange.v1")
@@ -167,7 +174,11 @@ class Exchange(Request[Exchanged]):
 
     subject_token: Token
     audience: Annotated[str, Field(max_length=200)]
-    scope: Annotated[str, Field(max_length=1000)]
+    scope: Annotated[str, Field(max_length=1000)] | None = None
+    """All that the access token may do, where nothing is named."""
+    client_assertion: Assertion | None = None
+    """Of the client that asks, where that is another one than the caller."""
+    audiences: Audiences = ()
     seal: Presented | None = None
     """Where the subject token is a carnet."""
 
@@ -210,6 +221,7 @@ class RevokeToken(Request[TokenRevoked]):
     hint: Annotated[str, Field(max_length=100)] | None = None
     client_assertion: Assertion | None = None
     """Of the client that asks, where that is another one than the caller."""
+    client_id: PublicClient = None
     audiences: Audiences = ()
 
 

@@ -12,6 +12,8 @@ from services.gateway.observing import Observed
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
 from services.gateway.routes import (
+    authorize,
+    device,
     discovery,
     events,
     introspection,
@@ -41,7 +43,8 @@ def routed_app() -> FastAPI:
     app.add_exception_handler(OAuthError, oauth_error)
     # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken. And what is
     # asked for most is tried first.
-    for routes in (events, orders, sessions, token, revocation, introspection, discovery):
+    oauth = (token, revocation, introspection, authorize, device, discovery)
+    for routes in (events, orders, sessions, *oauth):
         app.include_router(routes.router)
     describe(app)
     return app
@@ -65,7 +68,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
         )
     app.add_middleware(
         Edge,
-        secure=parts.options.public_url.startswith("https://"),
+        secure=parts.options.secure,
         receive_deadline=parts.options.receive_deadline,
     )
     app.add_middleware(Observed, telemetry=parts.telemetry)  # added last: outermost

@@ -4,7 +4,13 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from fastapi import Request
-from fastapi.openapi.models import HTTPBearer, OAuth2, OAuthFlowClientCredentials, OAuthFlows
+from fastapi.openapi.models import (
+    HTTPBearer,
+    OAuth2,
+    OAuthFlowAuthorizationCode,
+    OAuthFlowClientCredentials,
+    OAuthFlows,
+)
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
@@ -23,12 +29,20 @@ SCOPES: Final = {
     scopes.ORDERS_READ_ALL: "See everyone's orders.",
     scopes.ORDERS_WRITE_ALL: "Cancel anyone's orders.",
     scopes.TOKENS_INTROSPECT: "Be told what any token is.",
+    scopes.DEAD_LETTERS_RELEASE: "Have refused messages taken after all.",
 }
 
 OAUTH2: Final = OAuth2(
-    description="For services: an access token for a signed assertion (RFC 7523 §2.2).",
+    description="For services: an access token for a signed assertion (RFC 7523 §2.2). For apps: "
+    "an authorization code with PKCE (RFC 7636).",
     flows=OAuthFlows(
-        clientCredentials=OAuthFlowClientCredentials(tokenUrl="/oauth/token", scopes=SCOPES)
+        authorizationCode=OAuthFlowAuthorizationCode(
+            authorizationUrl="/oauth/authorize",
+            tokenUrl="/oauth/token",
+            refreshUrl="/oauth/token",
+            scopes=SCOPES,
+        ),
+        clientCredentials=OAuthFlowClientCredentials(tokenUrl="/oauth/token", scopes=SCOPES),
     ),
 )
 """The other way to the same token; `openapi` writes it beside the first."""

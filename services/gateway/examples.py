@@ -7,6 +7,16 @@ SUBJECT: Final = "0d3c7a52-2f1b-4a39-9d57-6c1f6e0a7f10"
 
 REGISTERED: Final = {"sub": SUBJECT, "name": "ada", "roles": ["customer"]}
 
+SESSION: Final = {
+    "sid": "3f1c2a6e-8d0b-4f55-9a0e-5b7c1d2e3f40",
+    "sub": SUBJECT,
+    "name": "ada",
+    "roles": ["customer"],
+    "client_id": "app:carnet-cli",
+    "scope": "orders:read orders:write",
+    "since": 1772443800,
+}
+
 TOKENS: Final = {
     "access_token": "eyJhbGciOiJFUzI1NiIsImtpZCI6…",
     "token_type": "Bearer",

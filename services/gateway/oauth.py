@@ -22,13 +22,30 @@ from services.gateway.problems import ProblemError
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _MAX_LENGTHS: Final = {
+    "client_id": 200,
+    "code": 200,
+    "device_code": 200,
+    "redirect_uri": 500,
+    "subject_token": 8000,
+    "audience": 200,
     "refresh_token": 500,
     "client_assertion": 4000,
     "scope": 1000,
     "token_type_hint": 100,
 }
 _SECRETS: Final = frozenset(
-    {"token", "access_token", "refresh_token", "client_assertion", "client_secret"}
+    {
+        "token",
+        "access_token",
+        "refresh_token",
+        "client_assertion",
+        "client_secret",
+        "code",
+        "code_verifier",
+        "device_code",
+        "subject_token",
+        "actor_token",
+    }
 )
 _PARAMETERS: Final = _SECRETS | {
     "grant_type",
@@ -36,6 +53,10 @@ _PARAMETERS: Final = _SECRETS | {
     "token_type_hint",
     "client_id",
     "client_assertion_type",
+    "redirect_uri",
+    "subject_token_type",
+    "requested_token_type",
+    "audience",
 }
 
 R = TypeVar("R", bound=BaseModel)
@@ -102,22 +123,45 @@ class OAuthForm:
         return self.fields[name]
 
     def assertion(self) -> str | None:
-        """The client's assertion; None of a public client, as the gateway's own sessions are.
+        """The client's assertion; None of a public client, and of the gateway's own sessions.
 
         Raises:
             OAuthError: `invalid_client`: it authenticates otherwise, or as another than it says.
         """
         assertion, kind = self.get("client_assertion"), self.get("client_assertion_type")
-        claimed = GATEWAY if assertion is None else unverified_client(assertion)
         if "client_secret" in self.fields or (assertion is None) != (kind is None):
             raise OAuthError("invalid_client", "clients authenticate by private_key_jwt")
         if kind not in {None, ASSERTION}:
             raise OAuthError("invalid_client", f"the client_assertion_type is not {ASSERTION}")
-        if self.get("client_id") not in {None, claimed}:
+        if assertion is None:
+            return None
+        if self.get("client_id") not in {None, unverified_client(assertion)}:
             # "the value of the "client_id" parameter [...] MUST identify the same client as is
             # identified by the client assertion" (RFC 7521 §4.2)
             raise OAuthError("invalid_client", "client_id is not the client that authenticates")
         return assertion
+
+    def public_client(self) -> str | None:
+        """The public client that asks, as it says; None for the gateway's own sessions.
+
+        Raises:
+            OAuthError: `invalid_client`: it has credentials, which public clients have not.
+        """
+        if self.assertion() is not None:
+            raise OAuthError("invalid_client", "sessions are public clients': send no credentials")
+        client_id = self.get("client_id")
+        return None if client_id == GATEWAY else client_id
+
+    def need_public_client(self) -> str:
+        """The public client that asks, as it says.
+
+        Raises:
+            OAuthError: `invalid_request`: it does not say; `invalid_client`: as `public_client`.
+        """
+        client_id = self.public_client()
+        if client_id is None:
+            raise OAuthError("invalid_request", "client_id is missing")
+        return client_id
 
 
 async def _form(request: Request) -> FormData:

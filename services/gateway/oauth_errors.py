@@ -19,10 +19,15 @@ STATUS: Final[Mapping[str, int]] = {
     "unsupported_grant_type": 400,
     "invalid_scope": 400,
     "unsupported_token_type": 400,
+    "invalid_target": 400,
+    "authorization_pending": 400,
+    "slow_down": 400,
+    "access_denied": 400,
+    "expired_token": 400,
     "invalid_token": 401,
     "insufficient_scope": 403,
 }
-"""RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 6750 §3.1."""
+"""RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 6750 §3.1, RFC 8628 §3.5, RFC 8693 §2.2.2."""
 
 _CHALLENGED: Final = frozenset({"invalid_client", "invalid_token", "insufficient_scope"})
 _MEANINGS: Final = {

@@ -44,6 +44,11 @@ class GatewayOptions:
     """For a request's body to arrive."""
 
     @property
+    def secure(self) -> bool:
+        """Whether clients come by https, perhaps through a proxy that ends it."""
+        return self.public_url.startswith("https://")
+
+    @property
     def audiences(self) -> tuple[str, ...]:
         """What OAuth clients make their assertions out to (RFC 7523 §3).
 

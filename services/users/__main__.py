@@ -128,6 +128,8 @@ async def _serve(
         register.attempts.prune,
         register.revocations.prune,
         handlers.assertions.prune,
+        handlers.codes.prune,
+        handlers.devices.prune,
     ]
     try:
         # First, since others need tokens to get onto the broker as well.

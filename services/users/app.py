@@ -2,7 +2,7 @@
 
 from auth.policy import public
 from messaging.rpc import RpcServer
-from services.contracts import users
+from services.contracts import authorization, users
 from services.contracts.topology import USERS_RPC
 from services.users.handlers import Handlers
 
@@ -18,6 +18,15 @@ def user_service(handlers: Handlers) -> RpcServer:
     service.answers(users.SignOut, public())(handlers.sign_out)
     service.answers(users.RevokeToken, public())(handlers.revoke_token)
     service.answers(users.Introspect, public())(handlers.introspect)
+    service.answers(authorization.DescribeClient, public())(handlers.describe_client)
+    service.answers(authorization.Authorize, public())(handlers.authorize)
+    service.answers(authorization.RedeemCode, public())(handlers.redeem_code)
+    service.answers(authorization.StartDevice, public())(handlers.start_device)
+    service.answers(authorization.DescribeDevice, public())(handlers.describe_device)
+    service.answers(authorization.AllowDevice, public())(handlers.allow_device)
+    service.answers(authorization.DenyDevice, public())(handlers.deny_device)
+    service.answers(authorization.RedeemDevice, public())(handlers.redeem_device)
+    service.answers(authorization.DescribeSession, public())(handlers.describe_session)
     service.answers(users.ReleaseLetter, public())(handlers.release_letter)
     service.answers(users.DiscardLetter, public())(handlers.discard_letter)
     service.answers(users.GetKeySet, public())(handlers.key_set)

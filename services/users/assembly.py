@@ -11,6 +11,9 @@ from services.users.accounts import Accounts
 from services.users.acts import Acts
 from services.users.assertions import Assertions
 from services.users.attempts import Attempts, Limits
+from services.users.clients import Clients
+from services.users.codes import Codes
+from services.users.devices import Devices
 from services.users.exchange import TokenExchange
 from services.users.handlers import Handlers
 from services.users.oldkeys import OldKeys
@@ -36,6 +39,7 @@ class Register:
     revocations: Revocations
     accounts: Accounts
     sessions: Sessions
+    clients: Clients
     clock: Callable[[], float]
 
 
@@ -51,13 +55,15 @@ def open_register(
     acts = Acts(database, clock)
     revocations = Revocations(database, clock)
     attempts = Attempts(database, acts.pseudonyms, clock, limits or Limits())
+    sessions = Sessions(database, revocations, clock, life or SessionLife(), roles)
     return Register(
         database=database,
         acts=acts,
         attempts=attempts,
         revocations=revocations,
         accounts=Accounts(database, passwords, acts, revocations, attempts),
-        sessions=Sessions(database, revocations, clock, life or SessionLife(), roles),
+        sessions=sessions,
+        clients=Clients(database, acts, sessions),
         clock=clock,
     )
 
@@ -67,24 +73,58 @@ def make_handlers(
 ) -> Handlers:
     """The requests' answers. `root`: whose earlier statements still tell of old keys."""
     acts, sessions, clock = register.acts, register.sessions, register.clock
+    database, clients = register.database, register.clients
+    sign_ins = SignIns(acts, register.accounts, register.attempts, sessions)
     presented = Presented(trust, sessions, clock)
-    assertions = Assertions(trust, register.database, clock)
+    assertions = Assertions(trust, database, clock)
     return Handlers(
         trust=trust,
         keys=keys,
         acts=acts,
         accounts=register.accounts,
-        sign_ins=SignIns(acts, register.accounts, register.attempts, sessions),
+        sign_ins=sign_ins,
+        clients=clients,
+        codes=Codes(
+            database=database,
+            acts=acts,
+            clients=clients,
+            sign_ins=sign_ins,
+            sessions=sessions,
+            clock=clock,
+        ),
+        devices=Devices(
+            database=database,
+            acts=acts,
+            clients=clients,
+            attempts=register.attempts,
+            sign_ins=sign_ins,
+            sessions=sessions,
+            clock=clock,
+        ),
         sessions=sessions,
         presented=presented,
-        exchange=TokenExchange(trust, keys, presented, acts, clock),
+        exchange=TokenExchange(
+            trust=trust,
+            keys=keys,
+            presented=presented,
+            assertions=assertions,
+            acts=acts,
+            clock=clock,
+        ),
         assertions=assertions,
-        desk=TokenDesk(register.database, acts, assertions, sessions, presented),
+        desk=TokenDesk(
+            database=database,
+            acts=acts,
+            assertions=assertions,
+            sessions=sessions,
+            presented=presented,
+            clients=clients,
+        ),
         statements=Statements(keys, trust, register.revocations, clock=clock),
         releases=Releases(
             trust=trust,
             keys=keys,
-            old_keys=OldKeys(root, register.database),
+            old_keys=OldKeys(root, database),
             presented=presented,
             sessions=sessions,
             acts=acts,

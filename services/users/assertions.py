@@ -66,7 +66,7 @@ class Assertions:
             SpentAssertion,
             client_id=proven.iss,
             jti=proven.jti,
-            expires_at=proven.exp + LEEWAY,
+            expires_at=proven.ends_at + LEEWAY,
         ):
             act.entry.why = "used_before"
             raise Refused("invalid_client", "the assertion was used before")

@@ -5,6 +5,7 @@
 | an account, from where it has signed in before | that account, from there | 5 failures |
 | an account, from anywhere else | that account, from anywhere else | 5 failures |
 | an origin | all sign-ins from there, but those of accounts that have signed in there before | 20 |
+| an origin | user codes of devices (`services.users.devices`) from there | 5 wrong ones |
 
 So nobody locks an owner out by failing on purpose elsewhere, nor by failing at other accounts in
 the same place. The first wait is 1 s; each doubles, up to 15 min; 24 h without a failure and all
@@ -104,9 +105,35 @@ class Attempts:
 
         What is tried meanwhile does not prolong it.
         """
-        if origin is None or self._limits.registrations == 0:
+        return await self.wait_for(work, "register", origin, most=self._limits.registrations)
+
+    async def guess(
+        self, work: AsyncSession, kind: str, origin: str | None, *, right: bool
+    ) -> bool:
+        """Whether it may be told that a guess is right; a wrong one counts.
+
+        Guesses from where nothing is known count as from one place.
+        """
+        if not self._limits.lockout:
+            return right
+        digest = await self._pseudonyms.of(work, kind, origin or "")
+        await self._hold(work, digest)
+        if await self._waits(work, [_Counted(digest, FREE_OF_AN_ACCOUNT)]):
+            return False
+        if not right:
+            await self._count(work, digest)
+        return right
+
+    async def wait_for(
+        self, work: AsyncSession, kind: str, origin: str | None, *, most: int
+    ) -> int:
+        """Seconds until there may be one more of a kind from there, 0 for now; counts it.
+
+        most: in an hour; 0 for any number. What is tried meanwhile does not prolong it.
+        """
+        if origin is None or most == 0:
             return 0
-        digest = await self._pseudonyms.of(work, "register", origin)
+        digest = await self._pseudonyms.of(work, kind, origin)
         now = int(self._clock())
         row = table_of(Row).c
         over = row.since <= now - WINDOW
@@ -122,7 +149,7 @@ class Attempts:
             },
         )
         count, since = (await work.execute(upsert.returning(row.count, row.since))).one()
-        return 0 if count <= self._limits.registrations else int(since) + WINDOW - now
+        return 0 if count <= most else int(since) + WINDOW - now
 
     async def prune(self) -> None:
         """Forget what is long ago."""
@@ -174,6 +201,20 @@ class Attempts:
                     "last_at": now,
                 },
             )
+        )
+
+    async def _hold(self, work: AsyncSession, digest: str) -> None:
+        """Have others who count here wait until the transaction ends: they are judged one by one.
+
+        Otherwise a thousand guesses at once would all be the first one.
+        """
+        now = math.ceil(self._clock())
+        row = table_of(Row).c
+        insert = insert_into(work, table_of(Row)).values(
+            counted=digest, count=0, since=now, last_at=now
+        )
+        await work.execute(
+            insert.on_conflict_do_update(index_elements=[row.counted], set_={"count": row.count})
         )
 
     async def _remember(self, work: AsyncSession, attempt: Attempt, digest: str) -> None:

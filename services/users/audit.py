@@ -63,6 +63,13 @@ class What(StrEnum):
     CLIENT_CREDENTIALS = "client_credentials"
     EXCHANGE = "exchange"
     INTROSPECT = "introspect"
+    AUTHORIZE = "authorize"
+    REDEEM_CODE = "redeem_code"
+    ALLOW_DEVICE = "allow_device"
+    DENY_DEVICE = "deny_device"
+    REDEEM_DEVICE = "redeem_device"
+    ADD_CLIENT = "add_client"
+    REMOVE_CLIENT = "remove_client"
     SIGN_OUT = "sign_out"
     REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a name, no secret
     REVOKE_SESSION = "revoke_session"

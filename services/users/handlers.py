@@ -8,6 +8,23 @@ from auth.claims import join_scope, service_subject
 from auth.tokens import MAX_ACCESS_LIFE, Issuer
 from auth.trust import TrustSource
 from messaging.rpc import Caller, Refused
+from services.contracts.authorization import (
+    AllowDevice,
+    Authorize,
+    Authorized,
+    DenyDevice,
+    DescribeClient,
+    DescribedClient,
+    DescribedDevice,
+    DescribeDevice,
+    DescribedSession,
+    DescribeSession,
+    DeviceDecided,
+    DeviceStarted,
+    RedeemCode,
+    RedeemDevice,
+    StartDevice,
+)
 from services.contracts.scopes import CUSTOMER
 from services.contracts.topology import GATEWAY
 from services.contracts.users import (
@@ -38,6 +55,9 @@ from services.users.accounts import Accounts
 from services.users.acts import Acts, Asker
 from services.users.assertions import Assertions
 from services.users.audit import What
+from services.users.clients import Clients
+from services.users.codes import Codes
+from services.users.devices import Devices
 from services.users.exchange import TokenExchange
 from services.users.presented import Presented
 from services.users.releases import Releases
@@ -58,6 +78,9 @@ class Handlers:
     acts: Acts
     accounts: Accounts
     sign_ins: SignIns
+    clients: Clients
+    codes: Codes
+    devices: Devices
     sessions: Sessions
     presented: Presented
     exchange: TokenExchange
@@ -81,13 +104,48 @@ class Handlers:
     async def refresh(self, request: Refresh, caller: Caller) -> Tokens:
         issuer = await self.keys.issuer()
         async with self.acts.of(Asker.of(caller), What.REFRESH) as act:
+            client_id = caller.client
+            if request.client_id is not None:
+                client_id = (await self.clients.need(act.work, request.client_id)).client_id
             opened = await self.sessions.refresh(
-                act, request.refresh_token, caller.client, request.scope
+                act, request.refresh_token, client_id, request.scope
             )
             if opened is None:
                 raise Refused("invalid_grant", "the refresh token is not valid, or no longer")
             act.entry.who = opened.session.sub
         return self._tokens(issuer, opened)
+
+    async def describe_client(self, request: DescribeClient, _caller: Caller) -> DescribedClient:
+        return await self.codes.describe(request)
+
+    async def authorize(self, request: Authorize, caller: Caller) -> Authorized:
+        return Authorized(code=await self.codes.make(Asker.of(caller), request))
+
+    async def redeem_code(self, request: RedeemCode, caller: Caller) -> Tokens:
+        issuer = await self.keys.issuer()
+        async with self.acts.of(Asker.of(caller), What.REDEEM_CODE) as act:
+            opened = await self.codes.redeem(act, request)
+        return self._tokens(issuer, opened)
+
+    async def start_device(self, request: StartDevice, _caller: Caller) -> DeviceStarted:
+        return await self.devices.start(request)
+
+    async def describe_device(self, request: DescribeDevice, _caller: Caller) -> DescribedDevice:
+        return await self.devices.describe(request)
+
+    async def allow_device(self, request: AllowDevice, caller: Caller) -> DeviceDecided:
+        return DeviceDecided(title=await self.devices.allow(Asker.of(caller), request))
+
+    async def deny_device(self, request: DenyDevice, caller: Caller) -> DeviceDecided:
+        return DeviceDecided(title=await self.devices.deny(Asker.of(caller), request))
+
+    async def redeem_device(self, request: RedeemDevice, caller: Caller) -> Tokens:
+        issuer = await self.keys.issuer()
+        return self._tokens(issuer, await self.devices.redeem(Asker.of(caller), request))
+
+    async def describe_session(self, request: DescribeSession, caller: Caller) -> DescribedSession:
+        access = self.presented.signed_in(request.access_token, caller.client)
+        return await self.sessions.describe(access)
 
     async def client_credentials(self, request: ClientCredentials, caller: Caller) -> Tokens:
         issuer = await self.keys.issuer()

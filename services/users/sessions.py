@@ -11,8 +11,11 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.claims import join_scope, split_scope
+from auth.tokens import AccessClaims
 from messaging.database import Database
 from messaging.rpc import Refused
+from services.contracts.authorization import DescribedSession
 from services.contracts.scopes import ROLES
 from services.users.acts import Act
 from services.users.revocations import Revocations
@@ -25,6 +28,7 @@ class Ended(StrEnum):
 
     SIGNED_OUT = "signed_out"
     REUSED = "refresh_token_reused"
+    CODE_REUSED = "code_reused"
     REVOKED = "revoked"
 
 
@@ -79,8 +83,24 @@ class Sessions:
         """What the account may do now."""
         return scopes_of(account, self._roles)
 
+    def _allowed(self, session: Session, account: Account) -> frozenset[str]:
+        """What tokens of the session may do: what its user may, as far as the client was let."""
+        scopes = self.scopes_of(account)
+        return scopes if session.scope is None else scopes & split_scope(session.scope)
+
     async def open(self, act: Act, account: Account, client_id: str) -> Opened:
         """Open a session of an account whose row the act holds."""
+        session = await self.begin(act, account, client_id, None)
+        return Opened(session, self.scopes_of(account), _new_refresh_token(act, session))
+
+    async def begin(self, act: Act, account: Account, client_id: str, scope: str | None) -> Session:
+        """Begin a session of an account whose row the act holds; there is no token of it yet.
+
+        scope: what the user lets the client have; None for all that the account may do.
+
+        Raises:
+            Refused: `invalid_scope`: the account may do nothing of it.
+        """
         session = Session(
             sid=str(uuid4()),
             sub=account.sub,
@@ -88,11 +108,22 @@ class Sessions:
             epoch=account.epoch,
             created_at=act.now,
             used_at=act.now,
+            scope=scope,
         )
+        if scope is not None and not self._allowed(session, account):
+            raise Refused("invalid_scope", "this account may do nothing of what is asked for")
         act.entry.session = session.sid
         act.work.add(session)
-        await act.work.flush()  # the token's foreign key needs the session to be there
-        return Opened(session, self.scopes_of(account), _new_refresh_token(act, session))
+        await act.work.flush()  # a foreign key needs the session to be there
+        return session
+
+    async def first(self, act: Act, session: Session) -> Opened | None:
+        """The first tokens of a session that has begun; None where it has ended meanwhile."""
+        account = await act.work.get_one(Account, session.sub)
+        if not self._is_live(session, account, act.now):
+            return None
+        session.used_at = act.now
+        return Opened(session, self._allowed(session, account), _new_refresh_token(act, session))
 
     async def refresh(
         self, act: Act, unverified_token: str, client_id: str, unverified_scope: str | None = None
@@ -118,9 +149,32 @@ class Sessions:
             return None
         if not self._is_live(session, account, act.now):
             return None
-        scopes = asked_scope(unverified_scope, self.scopes_of(account))
+        # "The requested scope MUST NOT include any scope not originally granted" (RFC 6749 §6).
+        scopes = asked_scope(unverified_scope, self._allowed(session, account))
         token.spent_at = session.used_at = act.now
         return Opened(session, scopes, _new_refresh_token(act, session))
+
+    async def describe(self, access: AccessClaims) -> DescribedSession:
+        """The session of an access token that is good.
+
+        Raises:
+            Refused: `invalid_grant`: there is none, or it has ended.
+        """
+        async with self._database.session() as work:
+            sid = access.sid or ""
+            account = await self.find_live(work, sid, access.sub, access.epoch)
+            session = await work.get(Session, sid)
+        if account is None or session is None:
+            raise Refused("invalid_grant", "the session has ended")
+        return DescribedSession(
+            sid=session.sid,
+            sub=account.sub,
+            name=account.name,
+            roles=tuple(account.roles),
+            client_id=session.client_id,
+            scope=join_scope(access.scopes & self._allowed(session, account)),
+            since=session.created_at,
+        )
 
     async def find_live(self, work: AsyncSession, sid: str, sub: str, epoch: int) -> Account | None:
         """Whose session it is, if it is live and a token of this epoch may still speak for it."""
@@ -151,7 +205,8 @@ class Sessions:
             found.session.created_at + self._life.absolute.total_seconds(),
             found.session.used_at + self._life.idle.total_seconds(),
         )
-        return Continuing(found.session, self.scopes_of(found.account), live, int(expires_at))
+        scopes = self._allowed(found.session, found.account)
+        return Continuing(found.session, scopes, live, int(expires_at))
 
     async def end(self, act: Act, sid: str, why: Ended) -> None:
         """End the session, and void its tokens.
@@ -167,6 +222,14 @@ class Sessions:
         act.entry.whom, act.entry.session = session.sub, sid
         await self._end(act, session, why)
 
+    async def end_of_client(self, act: Act, client_id: str, why: Ended) -> int:
+        """End all sessions that users have with a client; how many there were."""
+        live = select(Session).where(Session.client_id == client_id, Session.ended_at.is_(None))
+        sessions = (await act.work.scalars(live.with_for_update())).all()
+        for session in sessions:
+            await self._end(act, session, why)
+        return len(sessions)
+
     async def prune(self) -> None:
         """Delete what is past its absolute life, with its refresh tokens."""
         before = int(self._clock() - self._life.absolute.total_seconds())
@@ -180,7 +243,7 @@ class Sessions:
             select(RefreshToken, Session, Account)
             .join(Session, RefreshToken.sid == Session.sid)
             .join(Account, Session.sub == Account.sub)
-            .where(RefreshToken.digest == _digest(unverified_token))
+            .where(RefreshToken.digest == digest_of(unverified_token))
         )
         if lock:
             found = found.with_for_update(of=[RefreshToken, Session])
@@ -211,9 +274,10 @@ class _Found:
 
 def _new_refresh_token(act: Act, session: Session) -> str:
     token = secrets.token_urlsafe(32)
-    act.work.add(RefreshToken(digest=_digest(token), sid=session.sid, issued_at=act.now))
+    act.work.add(RefreshToken(digest=digest_of(token), sid=session.sid, issued_at=act.now))
     return token
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """What is kept of a token or code that only its holder can show."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -74,6 +74,8 @@ class Session(Base):
     used_at: Mapped[int]
     ended_at: Mapped[int | None]
     ended_why: Mapped[str | None] = mapped_column(String(40))
+    scope: Mapped[str | None] = mapped_column(String(1000))
+    """What the user let the client have of what the account may do; null for all of it."""
 
 
 class RefreshToken(Base):
@@ -84,6 +86,53 @@ class RefreshToken(Base):
     digest: Mapped[str] = mapped_column(_SHA256, primary_key=True)
     sid: Mapped[str] = mapped_column(ForeignKey(Session.sid, ondelete="CASCADE"), index=True)
     issued_at: Mapped[int]
+    spent_at: Mapped[int | None]
+
+
+class PublicClient(Base):
+    """An OAuth client without a key, which an operator has added: an app, a tool, a device."""
+
+    __tablename__ = "public_clients"
+
+    client_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    title: Mapped[str] = mapped_column(String(100))
+    redirect_uris: Mapped[list[str]] = mapped_column(JSON)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    devices: Mapped[bool]
+    """Whether it may ask for users on other devices (RFC 8628)."""
+    created_at: Mapped[int]
+
+
+class AuthorizationCode(Base):
+    """A code, by its SHA-256, and the session that it opens: nobody has its tokens before."""
+
+    __tablename__ = "authorization_codes"
+
+    digest: Mapped[str] = mapped_column(_SHA256, primary_key=True)
+    sid: Mapped[str] = mapped_column(ForeignKey(Session.sid, ondelete="CASCADE"), index=True)
+    redirect_uri: Mapped[str | None] = mapped_column(String(500))
+    """As the client gave it, if it did."""
+    challenge: Mapped[str] = mapped_column(String(43))
+    expires_at: Mapped[int] = mapped_column(index=True)
+    spent_at: Mapped[int | None]
+
+
+class DeviceCode(Base):
+    """A device that wants somebody to be signed in, by the SHA-256 of each of its two codes."""
+
+    __tablename__ = "device_codes"
+
+    digest: Mapped[str] = mapped_column(_SHA256, primary_key=True)
+    user_code: Mapped[str] = mapped_column(_SHA256, unique=True)
+    client_id: Mapped[str] = mapped_column(String(64), index=True)
+    scope: Mapped[str | None] = mapped_column(String(1000))
+    expires_at: Mapped[int] = mapped_column(index=True)
+    interval: Mapped[int]
+    asked_at: Mapped[int]
+    """When it asked last; 0 for never."""
+    denied: Mapped[bool]
+    sid: Mapped[str | None] = mapped_column(ForeignKey(Session.sid, ondelete="CASCADE"), index=True)
+    """The session that its user has allowed."""
     spent_at: Mapped[int | None]
 
 

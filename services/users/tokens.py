@@ -13,6 +13,7 @@ from services.contracts.users import Introspect, Introspection, RevokeToken, Tok
 from services.users.acts import Act, Acts, Asker
 from services.users.assertions import Assertions
 from services.users.audit import What
+from services.users.clients import Clients
 from services.users.presented import Presented
 from services.users.sessions import Ended, Sessions
 
@@ -25,12 +26,15 @@ INACTIVE: Final = Introspection(active=False)
 class TokenDesk:
     def __init__(
         self,
+        *,
         database: Database,
         acts: Acts,
         assertions: Assertions,
         sessions: Sessions,
         presented: Presented,
+        clients: Clients,
     ) -> None:
+        self._clients = clients
         self._database = database
         self._acts = acts
         self._assertions = assertions
@@ -76,6 +80,8 @@ class TokenDesk:
             TrustUnavailableError: nothing can be judged now.
         """
         async with self._acts.of(asker, What.REVOKE_TOKEN) as act:
+            if request.client_id is not None:
+                client_id = (await self._clients.need(act.work, request.client_id)).client_id
             if request.client_assertion is not None:
                 client_id = await self._assertions.spend(
                     act, request.client_assertion, audiences=request.audiences
@@ -109,7 +115,9 @@ class TokenDesk:
     ) -> Introspection:
         async with self._database.session() as work:
             found = await self._sessions.find_refreshable(work, unverified_token)
-        if found is None or not found.live or found.session.client_id != client_id:
+        if found is None or not found.live:
+            return INACTIVE
+        if client_id not in {GATEWAY, found.session.client_id}:
             return INACTIVE
         return Introspection(
             active=True,

@@ -58,6 +58,13 @@ ROWS: dict[Code, dict[str, Callable[[Token], Token]]] = {
         "it ends before it begins": _claims(iat=NOW, exp=NOW - 1),
         "it never ends": _claims(exp=2**40),
     },
+    Code.MALFORMED_CLAIMS: {
+        "it is a public client's without a session": _claims(
+            sub=f"service:{ORDERS}", sid=ABSENT, client_id="app:notes"
+        ),
+        "its client has no name": _claims(client_id="app:"),
+        "its client is of no kind": _claims(client_id="web:notes"),
+    },
     Code.EXPIRED: {
         "it is expired": _claims(iat=NOW - 900, exp=NOW - LEEWAY - 1),
     },
@@ -88,6 +95,7 @@ def test_an_access_token_is_refused_when(change: Callable[[Token], Token], code:
         pytest.param(
             _claims(sub=f"service:{ORDERS}", sid=ABSENT, auth_time=ABSENT), id="of a client"
         ),
+        pytest.param(_claims(client_id="app:notes"), id="of a public client"),
         pytest.param(lambda token: token.with_key(parties().issuer_next), id="of the next key"),
     ],
 )

@@ -1,6 +1,7 @@
 """A client assertion proves a client by its own key, to the issuer alone, for a short time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -38,10 +39,16 @@ def _claims(**claims: object) -> Change:
 
 
 ROWS: dict[Code, dict[str, Change]] = {
-    Code.MALFORMED_HEADER: {"its header is wider": lambda t: t.with_header(crit=["exp"])},
+    Code.MALFORMED_HEADER: {
+        "its header is wider": lambda t: t.with_header(crit=["exp"]),
+        "its header is no JSON": lambda t: replace(t, write_header=lambda _: "{"),
+        "its typ is null": lambda t: t.with_header(typ=None),
+        "it names no key": lambda t: t.with_header(kid=ABSENT, typ=ABSENT),
+    },
     Code.WRONG_TYPE: {
-        "it is a JWT": lambda t: t.with_header(typ="JWT"),
         "it is a seal": lambda t: t.with_header(typ="carnet-seal+jwt"),
+        "it is an access token": lambda t: t.with_header(typ="at+jwt"),
+        "it is almost a JWT": lambda t: t.with_header(typ="jwt"),
     },
     Code.ALGORITHM_NOT_ALLOWED: {"its alg is none": lambda t: t.with_header(alg="none")},
     Code.UNKNOWN_KEY: {
@@ -78,9 +85,15 @@ ROWS: dict[Code, dict[str, Change]] = {
         "it is for another address": _claims(aud="https://carnet.example.evil"),
         "it is for an address below ours": _claims(aud=f"{ADDRESSES[0]}/"),
     },
-    Code.EXPIRED: {"it is over": _claims(exp=NOW - LEEWAY - 1)},
+    Code.EXPIRED: {
+        "it is over": _claims(exp=NOW - LEEWAY - 1),
+        "it was made too long ago, whatever its exp": _claims(
+            iat=NOW - MAX_ASSERTION_LIFE - LEEWAY - 1, exp=NOW + 3000
+        ),
+    },
     Code.LIFETIME_TOO_LONG: {
-        "it lives for too long": _claims(exp=NOW + MAX_ASSERTION_LIFE + LEEWAY + 1),
+        "it lives for too long": _claims(iat=ABSENT, exp=NOW + MAX_ASSERTION_LIFE + LEEWAY + 1),
+        "it is dated ahead to live for longer": _claims(iat=NOW + LEEWAY + 1, exp=NOW + 3600),
     },
     Code.NOT_YET_VALID: {
         "it is from the future": _claims(iat=NOW + LEEWAY + 1),
@@ -111,7 +124,12 @@ def test_an_assertion_is_refused_when(change: Change, code: Code) -> None:
         pytest.param(_claims(iat=ABSENT), id="without iat"),
         *(pytest.param(_claims(aud=address), id=f"for {address}") for address in ADDRESSES),
         pytest.param(_claims(exp=NOW - LEEWAY), id="in its last second"),
-        pytest.param(_claims(exp=NOW + MAX_ASSERTION_LIFE + LEEWAY), id="as long as it may be"),
+        pytest.param(
+            _claims(iat=ABSENT, exp=NOW + MAX_ASSERTION_LIFE + LEEWAY), id="as long as it may be"
+        ),
+        pytest.param(_claims(exp=NOW + 3600), id="with an exp that does not count"),
+        pytest.param(lambda token: token.with_header(typ="JWT"), id="a JWT"),
+        pytest.param(lambda token: token.with_header(typ=ABSENT), id="without a type"),
         pytest.param(_claims(iat=NOW + LEEWAY, nbf=NOW + LEEWAY), id="of a clock that is ahead"),
     ],
 )

@@ -48,6 +48,7 @@ NOT_TYPED_HERE: Final = {
     "carnet doctor --json": "tests/e2e/test_doctor.py",
     "carnet shards 4": "tests/e2e/test_shards.py",
     "carnet revoke --restored": "tests/services/users/test_issuer_cli.py",
+    "carnet clients remove app:NAME": "tests/services/gateway/test_login_cli.py",
     "carnet revoke": "only named",
     "carnet trust …": "only named",
     "carnet trust key": "only named",

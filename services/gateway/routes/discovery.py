@@ -13,6 +13,7 @@ from services.gateway.documents import answer, problems_of
 from services.gateway.faults import RETRY_AFTER
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.problems import ProblemError
+from services.gateway.routes import authorize, device
 from services.gateway.routes.token import GRANTS
 
 JWK_SET: Final = "application/jwk-set+json"
@@ -33,12 +34,15 @@ class Metadata(BaseModel):
     """An authorization server's metadata (RFC 8414 §2)."""
 
     issuer: str
+    authorization_endpoint: str
     token_endpoint: str
+    device_authorization_endpoint: str
     jwks_uri: str
     scopes_supported: list[str]
-    response_types_supported: list[str] = Field(
-        description="None: there is no authorization endpoint, whose answers they would be."
-    )
+    response_types_supported: list[str]
+    response_modes_supported: list[str]
+    code_challenge_methods_supported: list[str]
+    authorization_response_iss_parameter_supported: bool
     grant_types_supported: list[str]
     token_endpoint_auth_methods_supported: list[str]
     token_endpoint_auth_signing_alg_values_supported: list[str]
@@ -62,10 +66,15 @@ def of_server(url: str) -> dict[str, Any]:
     algorithms = sorted(ALLOWED_ALGORITHMS)
     return {
         "issuer": url,
+        "authorization_endpoint": f"{url}{authorize.PATH}",
         "token_endpoint": f"{url}/oauth/token",
+        "device_authorization_endpoint": f"{url}{device.ENDPOINT}",
         "jwks_uri": f"{url}/.well-known/jwks.json",
         "scopes_supported": sorted(SCOPES),
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,

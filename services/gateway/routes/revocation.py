@@ -55,16 +55,19 @@ router = APIRouter(tags=["oauth"])
 async def revoke(request: Request, parts: Annotated[GatewayParts, Depends(parts_of)]) -> Response:
     """End the session of a token: an access token, a refresh token, or a carnet.
 
-    Whoever signed in here needs no more than the access or refresh token. A client to which a
-    token was issued proves itself by an assertion, as at the token endpoint; so does one that
-    acts by a carnet, which by itself ends nothing. A token that nobody knows is no error.
+    Whoever signed in here needs no more than the access or refresh token; a public client says
+    which one it is as well. A client to which a token was issued proves itself by an assertion,
+    as at the token endpoint; so does one that acts by a carnet, which by itself ends nothing. A
+    token that nobody knows is no error.
     """
     refuse_header(request)
     form = await OAuthForm.read(request)
+    assertion = form.assertion()
     question = RevokeToken(
         token=form.need("token"),
         hint=form.get("token_type_hint"),
-        client_assertion=form.assertion(),
+        client_assertion=assertion,
+        client_id=form.public_client() if assertion is None else None,
         audiences=parts.options.audiences,
     )
     await ask(parts, question)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response, Security
 
 from auth.claims import LEEWAY
 from auth.tokens import MAX_ACCESS_LIFE
+from services.contracts.authorization import DescribedSession, DescribeSession
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import Register, Registered, SignIn, SignOut
 from services.gateway import examples, problems
@@ -76,6 +77,21 @@ async def sign_in(
     )
     response.headers["Location"] = "/v1/sessions/current"
     return TokenAnswer.of(tokens)
+
+
+@router.get(
+    "/v1/sessions/current",
+    operation_id="currentSession",
+    summary="Who am I?",
+    responses={**answer(200, "The session.", examples.SESSION), **problems_of(*TOKEN, *RPC)},
+)
+async def current(caller: Annotated[Caller, Security(caller)], parts: Parts) -> DescribedSession:
+    """Whose session the access token belongs to, through which client, and what it may do."""
+    return await parts.rpc.call(
+        DescribeSession(access_token=caller.token),
+        responder=USER_SERVICE,
+        deadline=parts.options.rpc_deadline,
+    )
 
 
 @router.delete(

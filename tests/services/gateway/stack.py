@@ -42,6 +42,7 @@ from services.users.settings import UserSettings
 PATIENCE = 30.0
 PASSWORD = "correct horse battery staple"
 REPORTS = "reports"
+PARTNER = "partner"
 TEA = {
     "lines": [{"sku": "tea-earl-grey", "quantity": 2, "unit_price": "4.20"}],
     "currency": "EUR",
@@ -245,19 +246,20 @@ async def sign_in(http: httpx.AsyncClient, name: str) -> User:
 
 
 def make_trust(folder: Path, declared: Declared = ()) -> None:
-    """The local stack's trust, with a client besides that works for itself."""
+    """The local stack's trust, with two clients besides that work for themselves."""
     make_local_trust(folder, declared=declared)
     authority = Authority(folder)
     keyring = Keyring(authority.keys, None)
     draft = KeySetDraft.of(authority.latest())
-    draft.add_client(
-        REPORTS,
-        key=keyring.seal(REPORTS).public,
-        enc=None,
-        publishes=frozenset(),
-        exchanges=frozenset(),
-        scopes=frozenset({ORDERS_READ}),
-    )
+    for client_id, exchanges in ((REPORTS, ()), (PARTNER, (ORDER_SERVICE,))):
+        draft.add_client(
+            client_id,
+            key=keyring.seal(client_id).public,
+            enc=None,
+            publishes=frozenset(),
+            exchanges=frozenset(exchanges),
+            scopes=frozenset({ORDERS_READ}),
+        )
     authority.publish(draft, now=time.time())
 
 

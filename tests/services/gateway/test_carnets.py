@@ -60,7 +60,7 @@ class Desk:
         await self.open.wait()
         if self.refusal:
             raise self.refusal
-        return Exchanged(carnet=f"carnet {number}", expires_in=300, scope=request.scope)
+        return Exchanged(carnet=f"carnet {number}", expires_in=300, scope=request.scope or "")
 
 
 @pytest.fixture

@@ -26,7 +26,18 @@ async def test_the_metadata_names_what_there_is(stack: Stack, http: httpx.AsyncC
     metadata = (await http.get("/.well-known/oauth-authorization-server")).json()
 
     assert metadata["issuer"] == stack.url
-    assert metadata["grant_types_supported"] == ["refresh_token", "client_credentials"]
+    assert metadata["grant_types_supported"] == [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ]
+    assert metadata["response_types_supported"] == ["code"]
+    assert metadata["response_modes_supported"] == ["query"]
+    assert metadata["code_challenge_methods_supported"] == ["S256"]
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    assert (await http.get(metadata["authorization_endpoint"])).status_code == 400
     assert metadata["token_endpoint_auth_methods_supported"] == ["none", "private_key_jwt"]
     assert metadata["revocation_endpoint_auth_methods_supported"] == ["none", "private_key_jwt"]
     assert metadata["introspection_endpoint_auth_methods_supported"] == [
@@ -35,7 +46,7 @@ async def test_the_metadata_names_what_there_is(stack: Stack, http: httpx.AsyncC
     ]
     assert "tokens:introspect" in metadata["scopes_supported"]
     assert (await http.get(metadata["jwks_uri"])).status_code == 200
-    for endpoint in ("token", "revocation", "introspection"):
+    for endpoint in ("token", "revocation", "introspection", "device_authorization"):
         assert (await http.post(metadata[f"{endpoint}_endpoint"])).json().keys() >= {"error"}
 
 

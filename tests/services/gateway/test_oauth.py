@@ -7,9 +7,21 @@ import httpx
 import pytest
 
 from auth.assertion import sign_assertion
+from auth.jws import parse_claims
 from auth.keys import SigningKey
+from auth.strict import parse_token
+from auth.tokens import CarnetClaims
 from services.gateway.oauth import ASSERTION
-from tests.services.gateway.stack import REPORTS, Stack, User
+from services.gateway.routes.token import ACCESS_TOKEN_TYPE, DEVICE, EXCHANGE, JWT_TYPE
+from tests.services.gateway.stack import PARTNER, REPORTS, Stack, User
+
+CLI = "app:carnet-cli"
+REDEEM = {
+    "grant_type": "authorization_code",
+    "client_id": CLI,
+    "code": "x",
+    "code_verifier": "v" * 43,
+}
 
 
 async def ask(http: httpx.AsyncClient, **parameters: Any) -> httpx.Response:
@@ -96,9 +108,9 @@ async def test_a_client_gets_a_token_of_its_own_for_an_assertion(
         {"audience": "another-issuer"},
         {"client_id": "order-service"},
         {"now": time.time() - 600},
-        {"life": 3600},
+        {"now": time.time() + 3600},
     ],
-    ids=["another key", "another audience", "another client", "too old", "too long"],
+    ids=["another key", "another audience", "another client", "too old", "not yet"],
 )
 async def test_a_client_that_is_not_who_it_says_is_refused(
     stack: Stack, http: httpx.AsyncClient, changed: dict[str, Any]
@@ -178,7 +190,21 @@ async def test_a_client_asks_for_nothing_that_it_is_not_given(
         ({}, 400, "invalid_request"),
         ({"grant_type": ""}, 400, "invalid_request"),
         ({"grant_type": "password", "username": "a"}, 400, "unsupported_grant_type"),
-        ({"grant_type": "authorization_code", "code": "x"}, 400, "unsupported_grant_type"),
+        ({"grant_type": "implicit"}, 400, "unsupported_grant_type"),
+        ({"grant_type": "authorization_code", "code": "x"}, 400, "invalid_request"),
+        ({**REDEEM, "code_verifier": ""}, 400, "invalid_request"),
+        ({**REDEEM, "code_verifier": "short"}, 400, "invalid_request"),
+        ({**REDEEM, "code": ""}, 400, "invalid_request"),
+        ({**REDEEM, "code": "x" * 201}, 400, "invalid_request"),
+        (REDEEM, 400, "invalid_grant"),
+        ({**REDEEM, "client_id": "app:nobody"}, 401, "invalid_client"),
+        ({**REDEEM, "client_id": "reports"}, 401, "invalid_client"),
+        ({**REDEEM, "client_id": "\0"}, 401, "invalid_client"),
+        ({**REDEEM, "client_secret": "x"}, 401, "invalid_client"),
+        ({"grant_type": DEVICE, "device_code": "x"}, 400, "invalid_request"),
+        ({"grant_type": DEVICE, "client_id": CLI}, 400, "invalid_request"),
+        ({"grant_type": DEVICE, "client_id": CLI, "device_code": "x"}, 400, "invalid_grant"),
+        ({"grant_type": EXCHANGE, "subject_token": "x"}, 401, "invalid_client"),
         ({"grant_type": ["refresh_token", "refresh_token"]}, 400, "invalid_request"),
         ({"grant_type": "refresh_token"}, 400, "invalid_request"),
         ({"grant_type": "refresh_token", "refresh_token": ""}, 400, "invalid_request"),
@@ -289,5 +315,72 @@ async def test_parameters_in_another_form_are_an_invalid_request(
     http: httpx.AsyncClient, content_type: str
 ) -> None:
     answer = await http.post("/oauth/token", content=b"{}", headers={"Content-Type": content_type})
+
+    assert_refused(answer, 400, "invalid_request")
+
+
+async def exchange(stack: Stack, http: httpx.AsyncClient, **changed: Any) -> httpx.Response:
+    """A token of the service `partner` for a carnet, by an assertion of its own."""
+    key = stack.seal_key(PARTNER)
+
+    def proof() -> dict[str, str]:
+        made = assertion(stack, client_id=PARTNER, key=key)
+        return {"client_assertion_type": ASSERTION, "client_assertion": made}
+
+    own = await ask(http, grant_type="client_credentials", **proof())
+    asked = {
+        "grant_type": EXCHANGE,
+        "subject_token": own.json()["access_token"],
+        "subject_token_type": ACCESS_TOKEN_TYPE,
+        "audience": "order-service",
+        **proof(),
+        **changed,
+    }
+    return await ask(http, **{name: value for name, value in asked.items() if value is not None})
+
+
+async def test_a_service_exchanges_its_token_for_a_carnet(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    """RFC 8693: which is no bearer token, and says so."""
+    answer = await exchange(stack, http)
+
+    carnet = answer.json()
+    claims = parse_claims(parse_token(carnet["access_token"]), CarnetClaims)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert carnet["token_type"] == "N_A"
+    assert carnet["issued_token_type"] == JWT_TYPE
+    assert (claims.sub, claims.aud) == ("service:partner", "order-service")
+    bearer = {"Authorization": f"Bearer {carnet['access_token']}"}
+    assert (await http.get("/v1/orders", headers=bearer)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "error"),
+    [
+        ({"audience": "api-gateway"}, 400, "invalid_target"),
+        ({"audience": None}, 400, "invalid_request"),
+        ({"scope": "orders:write"}, 400, "invalid_scope"),
+        ({"subject_token": "x"}, 400, "invalid_request"),
+        ({"subject_token_type": None}, 400, "invalid_request"),
+        ({"subject_token_type": JWT_TYPE}, 400, "invalid_request"),
+        ({"requested_token_type": ACCESS_TOKEN_TYPE}, 400, "invalid_request"),
+        ({"actor_token": "x"}, 400, "invalid_request"),
+        ({"client_assertion": None, "client_assertion_type": None}, 401, "invalid_client"),
+        ({"client_assertion": None, "client_id": CLI}, 401, "invalid_client"),
+    ],
+    ids=str,
+)
+async def test_an_exchange_gives_no_more_than_the_statement_does(
+    stack: Stack, http: httpx.AsyncClient, changed: dict[str, Any], status: int, error: str
+) -> None:
+    assert_refused(await exchange(stack, http, **changed), status, error)
+
+
+async def test_a_service_exchanges_no_token_of_a_users(
+    stack: Stack, http: httpx.AsyncClient, ada: User
+) -> None:
+    """An access token is for the gateway, and not for who comes by it."""
+    answer = await exchange(stack, http, subject_token=ada.tokens["access_token"])
 
     assert_refused(answer, 400, "invalid_request")

@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from services.contracts.scopes import TOKENS_INTROSPECT
 from services.contracts.topology import GATEWAY
 from services.interface.files import openapi
+from tests.services.gateway.browser import Page, Pkce, add_client, asked
 from tests.services.gateway.stack import PASSWORD, TEA, Stack, User, sign_in
 
 ID = "7d44ba5c-8e2f-8b6e-9d3a-3f0f6a6f2c11"
@@ -37,11 +38,16 @@ class Case:
     scoped: bool = True
     anonymous: bool = False
     operator: bool = False
+    form: bool = False
+    """Whether it comes from a page of ours."""
 
     def __str__(self) -> str:
         return f"{self.operation}-{self.status}"
 
 
+FORMED = {"headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+CLI = "app:carnet-cli"
+AUTHORIZE = asked(Pkce())
 CREDENTIALS = {"name": "the-documented-one", "password": PASSWORD}
 CASES = [
     Case("register", 201, {"json": CREDENTIALS}),
@@ -66,6 +72,22 @@ CASES = [
     Case("revoke", 400, {"data": {}}, anonymous=True),
     Case("revoke", 401, {"data": {"token": "x", "client_secret": "y"}}, anonymous=True),
     Case("revoke", 413, {"content": b"x" * 70_000}, anonymous=True),
+    Case("authorize", 200, {"params": AUTHORIZE}, anonymous=True),
+    Case("authorize", 303, {"params": {**AUTHORIZE, "scope": "none"}}, anonymous=True),
+    Case("authorize", 400, anonymous=True),
+    Case("authorizeSignIn", 400, {"data": {}}, anonymous=True),
+    Case("authorizeSignIn", 413, {"content": b"x" * 70_000, **FORMED}, anonymous=True),
+    Case("deviceAuthorization", 200, {"data": {"client_id": CLI}}, anonymous=True),
+    Case("deviceAuthorization", 400, {"data": {}}, anonymous=True),
+    Case("deviceAuthorization", 401, {"data": {"client_id": "app:none"}}, anonymous=True),
+    Case("deviceAuthorization", 413, {"content": b"x" * 70_000}, anonymous=True),
+    Case("device", 200, anonymous=True),
+    Case("deviceSignIn", 400, {"data": {}}, anonymous=True),
+    Case("deviceSignIn", 403, {"data": {"user_code": "none"}}, anonymous=True, form=True),
+    Case("deviceSignIn", 413, {"content": b"x" * 70_000, **FORMED}, anonymous=True),
+    Case("currentSession", 200),
+    Case("currentSession", 400, IN_QUERY),
+    Case("currentSession", 401, anonymous=True),
     Case("introspect", 200, {"data": {"token": "unknown"}}, operator=True),
     Case("introspect", 400, {"data": {}}, operator=True),
     Case("introspect", 401, {"data": {"token": "unknown"}}, anonymous=True),
@@ -103,8 +125,14 @@ CASES = [
     Case("live", 200),
     Case("ready", 200),
 ]
-ELSEWHERE = {("orderEvents", "200"), ("token", "200")}
-"""Streams and tokens have tests of their own."""
+ELSEWHERE = {
+    ("orderEvents", "200"),
+    ("token", "200"),
+    ("authorizeSignIn", "303"),
+    ("authorizeSignIn", "403"),
+    ("deviceSignIn", "200"),
+}
+"""Streams, tokens and signing in have tests of their own."""
 
 
 @pytest_asyncio.fixture
@@ -172,6 +200,7 @@ async def test_every_answer_has_an_example_that_fits_its_schema(document: dict[s
 async def test_the_routes_answer_as_documented(
     stack: Stack, anyone: User, document: dict[str, Any], case: Case
 ) -> None:
+    await add_client(stack)
     method, path, operation = next(
         found for found in operations(document) if found[2]["operationId"] == case.operation
     )
@@ -188,7 +217,11 @@ async def test_the_routes_answer_as_documented(
     if case.anonymous:
         del anyone.http.headers["Authorization"]
 
-    answer = await anyone.http.request(method, path.format(order_id=order_id), **case.request)
+    request = case.request
+    if case.form:
+        page = Page.of(await anyone.http.get(path))
+        request = {"data": {**page.fields, **request["data"]}}
+    answer = await anyone.http.request(method, path.format(order_id=order_id), **request)
 
     assert answer.status_code == case.status, answer.text
     documented = operation["responses"][str(case.status)]
@@ -197,8 +230,9 @@ async def test_the_routes_answer_as_documented(
     if "content" not in documented:
         assert answer.content == b""
         return
-    content = documented["content"][answer.headers["content-type"]]
-    check(document, content["schema"], answer.json())
+    media_type = answer.headers["content-type"].removesuffix("; charset=utf-8")
+    content = documented["content"][media_type]
+    check(document, content["schema"], answer.text if "html" in media_type else answer.json())
     if answer.headers["content-type"] == "application/problem+json":
         assert answer.json()["code"] in content["examples"]
 

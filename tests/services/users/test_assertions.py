@@ -145,14 +145,45 @@ async def test_an_assertion_with_another_claim_proves_nothing(
     assert await refusal_of(users, assertion(users, **changed)) == "invalid_client"
 
 
-@pytest.mark.parametrize("exp", [-31, 331, 3600])
-async def test_an_assertion_counts_for_five_minutes_at_most(users: Users, exp: int) -> None:
-    made = assertion(users, exp=int(users.clock()) + exp)
+@pytest.mark.parametrize(
+    ("iat", "exp"), [(0, -31), (None, 331), (None, 3600), (-331, 3600), (31, 3600)]
+)
+async def test_an_assertion_counts_for_five_minutes_at_most(
+    users: Users, iat: int | None, exp: int
+) -> None:
+    """Whatever its `exp`: libraries let theirs live for an hour."""
+    now = int(users.clock())
+    made = assertion(users, iat=None if iat is None else now + iat, exp=now + exp)
 
     assert await refusal_of(users, made) == "invalid_client"
 
 
-@pytest.mark.parametrize("typ", [ACCESS_TOKEN, SEAL, "JWT", "client-authentication+JWT"])
+@everywhere
+async def test_an_id_is_kept_for_as_long_as_its_assertion_counts_and_no_longer(
+    users: Users,
+) -> None:
+    now = int(users.clock())
+    used = assertion(users, exp=now + 3600)
+    await ask(users, used)
+
+    users.clock.now = now + 300 + 30
+    await users.handlers.assertions.prune()
+    assert await refusal_of(users, used) == "invalid_client"
+    users.clock.now = now + 300 + 33
+    await users.handlers.assertions.prune()
+
+    assert await refusal_of(users, used) == "invalid_client"
+    async with users.database.session() as work:
+        assert (await work.scalars(select(SpentAssertion))).all() == []
+
+
+async def test_an_assertion_of_a_library_is_typed_jwt(users: Users) -> None:
+    assert await ask(users, assertion(users, typ="JWT"))
+
+
+@pytest.mark.parametrize(
+    "typ", [ACCESS_TOKEN, SEAL, "jwt", "secevent+jwt", "client-authentication+JWT"]
+)
 async def test_a_token_of_another_type_proves_nothing(users: Users, typ: str) -> None:
     assert await refusal_of(users, assertion(users, typ=typ)) == "invalid_client"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from auth.jws import CARNET, parse_claims, sign_token
+from auth.jws import CARNET, members, parse_claims, sign_token
 from auth.message import Route
 from auth.seal import Sealer
 from auth.strict import parse_token
