@@ -9,6 +9,7 @@ from auth.message import VerifiedMessage
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.database import Database
+from messaging.journeys import Journeys
 from messaging.pruning import INTERVAL
 from messaging.publisher import Publisher
 from messaging.signatures import CheckedHere, Signatures
@@ -39,6 +40,7 @@ class ConsumerParts:
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
     signatures: who checks them.
+    journeys: told of each outcome, for messages that are marked; nobody, by default.
     pruning: seconds between two rounds of pruning, on average.
     """
 
@@ -60,3 +62,4 @@ class ConsumerParts:
     time_limit: float = TIME_LIMIT
     pruning: float = INTERVAL
     signatures: Signatures = field(default_factory=CheckedHere)
+    journeys: Journeys | None = None

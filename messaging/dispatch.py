@@ -317,6 +317,8 @@ class Dispatcher:
                 rest = _without(rest, error.places)
             else:
                 self._counts["done"] += len(rest)
+                for _, delivery in rest:
+                    self._watched(delivery, Ack())
                 await _acknowledge([delivery for _, delivery in rest])
                 return {accepted.id for accepted, _ in rest}
         return set()
@@ -347,7 +349,13 @@ class Dispatcher:
 
     async def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
         self._counts[_label(outcome)] += 1
+        self._watched(delivery, outcome)
         await self._settlement.settle(delivery, outcome, self._shutdown)
+
+    def _watched(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Whoever wants to see a message travel is told what became of it."""
+        if self._parts.journeys is not None:
+            self._parts.journeys.settled(delivery, outcome)
 
     async def _perform(self, accepted: Accepted, delivery: Delivery) -> Outcome:
         now = self._parts.clock()
