@@ -7,6 +7,7 @@ from services.gateway.commands import KEY_HEADER
 from services.gateway.direct import DirectWay
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
+from services.gateway.journeys import HEADER
 from services.gateway.oauth_errors import OAuthError, oauth_error
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
@@ -14,7 +15,9 @@ from services.gateway.routes import (
     discovery,
     events,
     introspection,
+    journeys,
     orders,
+    playground,
     revocation,
     sessions,
     token,
@@ -39,7 +42,16 @@ def routed_app() -> FastAPI:
     app.add_exception_handler(OAuthError, oauth_error)
     # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken. And what is
     # asked for most is tried first.
-    for routes in (events, orders, sessions, token, revocation, introspection, discovery):
+    for routes in (
+        events,
+        orders,
+        sessions,
+        token,
+        revocation,
+        introspection,
+        discovery,
+        journeys,
+    ):
         app.include_router(routes.router)
     describe(app)
     return app
@@ -49,13 +61,15 @@ def create_app(parts: GatewayParts) -> FastAPI:
     """Make the app. It owns nothing: whoever made the parts ends them."""
     app = routed_app()
     app.state.parts = parts
+    if parts.options.playground:
+        app.include_router(playground.router)
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=parts.options.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "Last-Event-ID", HEADER],
             allow_credentials=False,  # tokens travel in a header, never in a cookie
             expose_headers=["Location", KEY_HEADER, "Retry-After", "WWW-Authenticate"],
         )

@@ -5,7 +5,7 @@ unknown, and since its message id is derived from the idempotency key, it may be
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from auth.errors import AuthError
@@ -13,6 +13,7 @@ from auth.seal import Sealer
 from messaging.contract import Command
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
+from messaging.journeys import JOURNEY
 from messaging.publisher import Publisher
 from messaging.sharding import Sharding
 from services.contracts.orders import PATIENCE
@@ -26,6 +27,7 @@ from services.gateway.idempotency import (
     message_id_of,
     request_hash_of,
 )
+from services.gateway.journeys import mark_of
 from services.gateway.problems import ProblemError
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -37,6 +39,7 @@ class Wish:
 
     key: the idempotency key, the client's or one that was made for it.
     order_id: the order concerned; None where it is the one that the command places.
+    journey: what the client asks with to see the command travel (`services.gateway.journeys`).
     """
 
     command: Command
@@ -46,6 +49,7 @@ class Wish:
     method: str
     path: str
     order_id: str | None = None
+    journey: str | None = None
 
 
 class Commands:
@@ -116,6 +120,8 @@ class Commands:
             about=wish.command.concerns(message_id) or message_id, subject=wish.caller.claims.sub
         )
         envelope = Envelope.sealed(route, body, seal=seal, carnet=carnet, shard=shard)
+        if mark := mark_of(wish.journey, now=now):
+            envelope = replace(envelope, headers={**envelope.headers, JOURNEY: str(mark)})
         await self._publisher.publish(envelope, deadline=self._deadline)
 
 

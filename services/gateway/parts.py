@@ -15,7 +15,9 @@ from messaging.trust import LiveTrust
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
 from services.gateway.edge import RECEIVE_DEADLINE
+from services.gateway.journeys import JourneyHub
 from services.gateway.live import EventHub
+from services.gateway.playground import Playground
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class GatewayOptions:
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = RECEIVE_DEADLINE
     """For a request's body to arrive."""
+    playground: bool = False
+    """Whether users may tamper with messages of their own."""
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -60,6 +64,9 @@ class GatewayParts:
     carnets: Carnets
     commands: Commands
     hub: EventHub
+    journeys: JourneyHub
+    playground: Playground | None = None
+    """Where forgeries are made on request; None, as by default: nowhere."""
     checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
     """What must hold for the gateway to be ready, by name."""
 

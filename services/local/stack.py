@@ -43,6 +43,7 @@ class LocalStack:
         throwaway: bool = False,
         shards: int = 1,
         only: Collection[str] = tuple(CLIENTS),
+        playground: bool = False,
         say: Say = _quiet,
     ) -> None:
         """Nothing happens yet.
@@ -58,6 +59,7 @@ class LocalStack:
             passphrase: of the private keys.
             shards: of the order consumer's work.
             only: the services that `start` starts; `start_service` starts another one.
+            playground: whether users may tamper with messages of their own.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
         """
@@ -75,6 +77,7 @@ class LocalStack:
         self._throwaway = throwaway
         self._shards = shards
         self._only = only
+        self._playground = playground
         self._say = say
         self._given_url = given_url
         self._broker = broker
@@ -123,7 +126,9 @@ class LocalStack:
         try:
             self._hold_state()
             passphrase = None if self._passphrase is None else self._passphrase.encode()
-            await asyncio.to_thread(make_local_trust, self.state, passphrase)
+            await asyncio.to_thread(
+                make_local_trust, self.state, passphrase, playground=self._playground
+            )
             if self._broker is None:
                 self._broker = await open_broker(
                     self.state / "broker",
@@ -150,7 +155,11 @@ class LocalStack:
         url = self.amqp_url(service.client_id)
         token_url = f"{self.services['users'].url}/oauth/token" if self._by_token else None
         environment = service.environment(
-            url, self._passphrase, token_url=token_url, shards=self._shards
+            url,
+            self._passphrase,
+            token_url=token_url,
+            shards=self._shards,
+            playground=self._playground,
         )
         self._record(name, environment)
         child = await service.start(environment)
