@@ -17,6 +17,7 @@ from services.gateway.routes import (
     introspection,
     journeys,
     orders,
+    page,
     playground,
     revocation,
     sessions,
@@ -63,6 +64,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.state.parts = parts
     if parts.options.playground:
         app.include_router(playground.router)
+    app.include_router(page.make_router())
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(
