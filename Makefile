@@ -36,6 +36,12 @@ test: $(VENV)/.dev ## Run every test, on a real broker
 	@$(BIN)/python -m services.local
 	$(BIN)/pytest
 
+.PHONY: browser
+browser: $(VENV)/.dev ## Use the page in a real browser, every button; keep screenshots in build/
+	@sh tests/browser/install_chromium.sh
+	@$(BIN)/python -m services.local
+	$(BIN)/pytest tests/browser
+
 .PHONY: attacks
 attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the counts
 	@$(BIN)/python -m services.local

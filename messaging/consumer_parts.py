@@ -9,6 +9,7 @@ from auth.message import VerifiedMessage
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.database import Database
+from messaging.journeys import Journeys
 from messaging.onward import OnwardCarnets
 from messaging.pruning import INTERVAL
 from messaging.publisher import Publisher
@@ -41,6 +42,7 @@ class ConsumerParts:
     time_limit: seconds for one handler; then it is undone and tried later.
     signatures: who checks them.
     onward: who gives carnets for handlers that act in their callers' names.
+    journeys: told of each outcome, for messages that are marked; nobody, by default.
     pruning: seconds between two rounds of pruning, on average.
     """
 
@@ -63,3 +65,4 @@ class ConsumerParts:
     pruning: float = INTERVAL
     signatures: Signatures = field(default_factory=CheckedHere)
     onward: OnwardCarnets | None = None
+    journeys: Journeys | None = None

@@ -328,6 +328,8 @@ class Dispatcher:
             else:
                 deliveries = [delivery for _, delivery in rest]
                 self._counts["done"] += len(rest)
+                for delivery in deliveries:
+                    self._watched(delivery, Ack())
                 await _acknowledge(deliveries)
                 self._telemetry.done(deliveries)
                 return {accepted.id for accepted, _ in rest}
@@ -370,8 +372,14 @@ class Dispatcher:
                 detail=outcome.detail[:MAX_DETAIL],
                 type=f"{delivery.type!r:.100}",
             )
+        self._watched(delivery, outcome)
         await self._settlement.settle(delivery, outcome, self._shutdown)
         self._telemetry.settled(delivery, outcome)
+
+    def _watched(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Whoever wants to see a message travel is told what became of it."""
+        if self._parts.journeys is not None:
+            self._parts.journeys.settled(delivery, outcome)
 
     async def _perform(self, accepted: Accepted, delivery: Delivery) -> Outcome:
         now = self._parts.clock()

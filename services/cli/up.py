@@ -25,6 +25,10 @@ class StackSettings(Settings):
     port: int = Field(default=8000, ge=1, le=65535)
     broker_login: BrokerLogin = "password"
     orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    playground: bool = Field(
+        default=True, description="Let users tamper with messages of their own, to see them stopped"
+    )
+    """On, since everybody here has come to see it; services by themselves have it off."""
 
 
 def up(
@@ -46,6 +50,7 @@ def up(
         port=port or settings.port,
         broker_login=settings.broker_login,
         shards=settings.orders_shards,
+        playground=settings.playground,
         passphrase=settings.key_passphrase.get_secret_value() if settings.key_passphrase else None,
         say=lambda line: console.print(f"[dim]{line}[/dim]"),
     )
@@ -68,6 +73,7 @@ async def _run(stack: LocalStack, console: Console) -> None:
     async with stack:
         for name, service in stack.services.items():
             console.print(f"  {name:8} {service.url}  [dim]{service.log}[/dim]")
+        console.print(f"open   [bold]{stack.gateway_url}/[/bold] in a browser")
         console.print(f"ready on [bold]{stack.gateway_url}[/bold]; Ctrl-C stops everything")
         try:
             await stack.watch()

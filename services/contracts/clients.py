@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from messaging.contract import Contract
-from services.contracts import authorization, orders, topology, users
+from services.contracts import authorization, journeys, orders, topology, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ def _types(*contracts: type[Contract]) -> frozenset[str]:
     return frozenset(contract.route.type for contract in contracts)
 
 
-EVENTS: Final = _types(orders.OrderPlaced, orders.OrderCancelled, orders.OrderRefused)
+EVENTS: Final = _types(
+    orders.OrderPlaced, orders.OrderCancelled, orders.OrderRefused, journeys.MessageJourney
+)
 """Each is published by one client alone: from two, it is believed of neither."""
 
 CLIENTS: Final[dict[str, Grant]] = {

@@ -16,6 +16,7 @@ from services.contracts.topology import (
     GATEWAY,
     OPERATOR_DESK,
     ORDER_CANCELLED,
+    ORDER_JOURNEY,
     ORDER_PLACED,
     ORDER_REFUSED,
     ORDER_SERVICE,
@@ -83,7 +84,12 @@ def _replies_to(clients: Iterable[str]) -> Pattern:
 ANY_KEY: Final = Pattern()
 
 ORDER_EVENTS: Final = Pattern(
-    (ORDER_PLACED.routing_key, ORDER_CANCELLED.routing_key, ORDER_REFUSED.routing_key)
+    (
+        ORDER_PLACED.routing_key,
+        ORDER_CANCELLED.routing_key,
+        ORDER_REFUSED.routing_key,
+        ORDER_JOURNEY.routing_key,
+    )
 )
 
 RIGHTS: Final[Mapping[str, Rights]] = {

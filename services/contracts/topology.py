@@ -34,6 +34,7 @@ CANCEL_ORDER: Final = Route(COMMANDS.name, "orders.cancel", "orders.cancel.v1")
 ORDER_PLACED: Final = Route(EVENTS.name, "orders.placed", "orders.placed.v1")
 ORDER_CANCELLED: Final = Route(EVENTS.name, "orders.cancelled", "orders.cancelled.v1")
 ORDER_REFUSED: Final = Route(EVENTS.name, "orders.refused", "orders.refused.v1")
+ORDER_JOURNEY: Final = Route(EVENTS.name, "orders.journey", "orders.journey.v1")
 
 USERS_RPC: Final = "users.rpc"
 ORDERS_RPC: Final = "orders.rpc"

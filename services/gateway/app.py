@@ -7,6 +7,7 @@ from services.gateway.commands import KEY_HEADER
 from services.gateway.direct import DirectWay
 from services.gateway.edge import Edge
 from services.gateway.handlers import install_handlers
+from services.gateway.journeys import HEADER
 from services.gateway.oauth_errors import OAuthError, oauth_error
 from services.gateway.observing import Observed
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
@@ -17,8 +18,11 @@ from services.gateway.routes import (
     discovery,
     events,
     introspection,
+    journeys,
     orders,
     own,
+    page,
+    playground,
     revocation,
     sessions,
     token,
@@ -44,7 +48,7 @@ def routed_app() -> FastAPI:
     # `/v1/orders/events` before `/v1/orders/{order_id}`: the first that fits is taken. And what is
     # asked for most is tried first.
     oauth = (token, revocation, introspection, authorize, device, discovery)
-    for routes in (events, orders, sessions, *oauth):
+    for routes in (events, orders, sessions, *oauth, journeys):
         app.include_router(routes.router)
     describe(app)
     return app
@@ -56,13 +60,16 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.state.parts = parts
     if parts.options.declared:
         app.include_router(own.commands_of(parts.options.declared))
+    if parts.options.playground:
+        app.include_router(playground.router)
+    app.include_router(page.make_router())
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=parts.options.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "Last-Event-ID", HEADER],
             allow_credentials=False,  # tokens travel in a header, never in a cookie
             expose_headers=["Location", KEY_HEADER, "Retry-After", "WWW-Authenticate"],
         )

@@ -5,7 +5,7 @@ unknown, and since its message id is derived from the idempotency key, it may be
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from auth.seal import Sealer
 from messaging.contract import Command
 from messaging.envelope import Envelope
 from messaging.errors import MessagingError
+from messaging.journeys import JOURNEY
 from messaging.publisher import Publisher
 from messaging.sharding import Sharding
 from services.contracts.orders import PATIENCE
@@ -27,6 +28,7 @@ from services.gateway.idempotency import (
     message_id_of,
     request_hash_of,
 )
+from services.gateway.journeys import mark_of
 from services.gateway.problems import ProblemError
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -39,6 +41,7 @@ class Wish:
     key: the idempotency key, the client's or one that was made for it.
     order_id: the order concerned; None where it is the one that the command places.
     receiver: the service that it is for.   patience: how long it may wait for that.
+    journey: what the client asks with to see the command travel (`services.gateway.journeys`).
     """
 
     command: Command
@@ -50,6 +53,7 @@ class Wish:
     order_id: str | None = None
     receiver: str = ORDER_SERVICE
     patience: timedelta = PATIENCE
+    journey: str | None = None
 
     @property
     def about(self) -> str:
@@ -126,6 +130,8 @@ class Commands:
             about = wish.command.concerns(message_id) or message_id
             shard = self._sharding.shard(about=about, subject=wish.caller.claims.sub)
         envelope = Envelope.sealed(route, body, seal=seal, carnet=carnet, shard=shard)
+        if mark := mark_of(wish.journey, now=now):
+            envelope = replace(envelope, headers={**envelope.headers, JOURNEY: str(mark)})
         await self._publisher.publish(envelope, deadline=self._deadline)
 
 

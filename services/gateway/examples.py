@@ -72,6 +72,29 @@ event: end
 data: {"reason":"token_expired"}
 """
 
+JOURNEY: Final = """\
+event: journey
+data: {"stream":"q83vEjRWeJCrze8SNFZ4kA"}
+
+event: orders.journey.v1
+data: {"message":"first-order","command":"orders.place.v1","queue":"orders.commands",\
+"outcome":"done","code":null,"detail":null,"checks":[{"number":1,"check":"presence",\
+"question":"exactly one carnet and one seal, of bearable size?","verdict":"passed",\
+"microseconds":9}],"carnet":null,"seal":null,"published_ms":1772443800000,\
+"arrived_ms":1772443800004,"settled_ms":1772443800013}
+
+event: end
+data: {"reason":"token_expired"}
+"""
+
+FORGED: Final = {
+    "sent": None,
+    "stopped_by": "user-service",
+    "code": "invalid_target",
+    "detail": "this client may not ask for this audience",
+    "journey": None,
+}
+
 JWK_SET: Final = {
     "keys": [
         {

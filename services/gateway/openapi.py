@@ -21,6 +21,7 @@ TAGS: Final = [
     {"name": "sessions", "description": "Register, sign in, sign out."},
     {"name": "oauth", "description": "Tokens for OAuth 2 clients (RFC 6749, 7009, 7523, 7662)."},
     {"name": "orders", "description": "Orders and their events."},
+    {"name": "playground", "description": "Forgeries of one's own messages; where it is on."},
     {"name": "discovery", "description": "Keys and metadata (RFC 7517, RFC 8414)."},
     {"name": "health", "description": "For those who run it."},
 ]
@@ -77,9 +78,10 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas |= problem.pop("$defs")
     schemas |= {"Problem": problem, "JwkSet": _JWK_SET, "OAuthError": _OAUTH_ERROR}
     # FastAPI describes streams in words of OpenAPI 3.2, which few tools know yet.
-    stream = document["paths"]["/v1/orders/events"]["get"]["responses"]["200"]["content"]
-    del stream["text/event-stream"]["itemSchema"]
-    stream["text/event-stream"]["schema"] = {"type": "string"}
+    for path in ("/v1/orders/events", "/v1/journeys"):
+        stream = document["paths"][path]["get"]["responses"]["200"]["content"]
+        del stream["text/event-stream"]["itemSchema"]
+        stream["text/event-stream"]["schema"] = {"type": "string"}
     document["components"]["securitySchemes"]["oauth2"] = OAUTH2.model_dump(
         mode="json", by_alias=True, exclude_none=True
     )

@@ -17,7 +17,9 @@ from services.declared import Declared
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
 from services.gateway.edge import RECEIVE_DEADLINE
+from services.gateway.journeys import JourneyHub
 from services.gateway.live import EventHub
+from services.gateway.playground import Playground
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class GatewayOptions:
     """Between two signs of life on a silent stream; below the 15 s of common proxies."""
     receive_deadline: float = RECEIVE_DEADLINE
     """For a request's body to arrive."""
+    playground: bool = False
+    """Whether users may tamper with messages of their own."""
 
     @property
     def secure(self) -> bool:
@@ -70,6 +74,9 @@ class GatewayParts:
     commands: Commands
     hub: EventHub
     telemetry: Telemetry
+    journeys: JourneyHub
+    playground: Playground | None = None
+    """Where forgeries are made on request; None, as by default: nowhere."""
     checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
     """What must hold for the gateway to be ready, by name."""
 

@@ -24,9 +24,11 @@ from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
 from services.gateway.connection import BoundedHttpProtocol
 from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.journeys import JourneyHub
 from services.gateway.listening import order_events
 from services.gateway.live import EventHub
 from services.gateway.parts import GatewayOptions, GatewayParts
+from services.gateway.playground import Playground
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MIGRATIONS
 from services.health import HealthServer
@@ -78,6 +80,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
                 await http.start()
                 await shutdown.wait()
                 parts.hub.close()
+                parts.journeys.close()
                 await http.stop()
     finally:
         await broker.close(settings.shutdown_deadline)
@@ -145,11 +148,27 @@ async def assemble(
     carnets = Carnets(exchange, clock=clock)
     keys = IdempotencyKeys(database, clock=clock)
     hub = EventHub()
-    events = order_events(hub)
+    journeys = JourneyHub()
+    events = order_events(hub, journeys)
+    playground = None
+    if options.playground:
+        playground = Playground(
+            sealer=identity.sealer,
+            publisher=publisher,
+            carnets=carnets,
+            rpc=rpc,
+            hub=journeys,
+            clock=clock,
+            deadline=options.rpc_deadline,
+            sharding=options.sharding,
+        )
 
     def let_go(revoked: Revocation) -> None:
         carnets.forget(revoked)
         hub.end(revoked)
+        journeys.end(revoked)
+        if playground is not None:
+            playground.hear(revoked)
 
     trust.on_revoked(let_go)
     heard = EventParts(broker, verifier, clock, on_registered=hub.miss)
@@ -179,6 +198,8 @@ async def assemble(
                 commands=commands,
                 hub=hub,
                 telemetry=broker.telemetry,
+                journeys=journeys,
+                playground=playground,
                 checks={
                     "broker": lambda: broker.connected,
                     "replies": lambda: rpc.ready,
@@ -188,6 +209,7 @@ async def assemble(
             )
         finally:
             hub.close()
+            journeys.close()
             ended.set()
             await carnets.close()
             await rpc.close()

@@ -49,6 +49,10 @@ class GatewaySettings(ServiceSettings):
     orders_shard_by: ShardBy = Field(
         default="order", description="What stays in one shard: an order, or a subject"
     )
+    playground: bool = Field(
+        default=False,
+        description="Let users tamper with messages of their own, to see them stopped",
+    )
     publish_backlog: int = Field(
         default=LIMIT, ge=1, le=100_000, description="Messages that wait for the broker at most"
     )
@@ -106,6 +110,7 @@ class GatewaySettings(ServiceSettings):
             rpc_deadline=self.rpc_deadline,
             publish_deadline=self.publish_deadline,
             publish_backlog=self.publish_backlog,
+            playground=self.playground,
             sharding=Sharding(self.orders_shards, self.orders_shard_by),
             declared=read_all_declared(self.services),
         )

@@ -9,7 +9,7 @@ from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind
 from messaging.consumer import CommandConsumer
 from messaging.contract import Contract, Event, Request
 from messaging.rpc import RpcServer
-from services.contracts import orders, topology
+from services.contracts import journeys, orders, topology
 from services.contracts.clients import CLIENTS
 from services.orders.app import order_commands, order_queries
 from services.orders.queries import Queries
@@ -33,7 +33,12 @@ class Part:
     hears: tuple[type[Event], ...] = ()
 
 
-_ORDER_EVENTS: Final = (orders.OrderPlaced, orders.OrderCancelled, orders.OrderRefused)
+_ORDER_EVENTS: Final = (
+    orders.OrderPlaced,
+    orders.OrderCancelled,
+    orders.OrderRefused,
+    journeys.MessageJourney,
+)
 
 
 def parts() -> tuple[Part, ...]:

@@ -19,6 +19,7 @@ from auth.seal import SealClaims
 from auth.strict import MAX_TOKEN
 from auth.tokens import AccessClaims, CarnetClaims
 from messaging.contract import Request
+from messaging.journeys import JOURNEY, MARK
 from messaging.rpc.bodies import ReplyError
 from messaging.sharding import SHARD
 from services.interface.messages import Message
@@ -189,6 +190,9 @@ def headers_schema(*, carnet: bool, command: bool = False) -> Schema:
         required.append(AUTHORIZATION)
     if command:
         properties[SHARD] = _text("Number of the shard, where there are several.", "^[0-9]+$")
+        properties[JOURNEY] = _text(
+            "That its sender wants to see it travel; a hint, under no seal.", f"^{MARK}$"
+        )
         properties[CARNET_RELEASE] = _text(
             "A release (`claims/release.json`), on what an operator has released.",
             COMPACT_JWS,

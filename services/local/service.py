@@ -63,11 +63,13 @@ class Service:
         token_url: str | None = None,
         shards: int = 1,
         declared: Path | None = None,
+        playground: bool = False,
     ) -> dict[str, str]:
         """Our own environment, with the service's settings in it.
 
         token_url: where tokens for the broker are given; None where the URL's password logs in.
         shards: of the order consumer's work.   declared: the folder of services of one's own.
+        playground: whether users may tamper with messages of their own.
         """
         settings = {
             "CARNET_AMQP_URL": amqp_url,
@@ -82,6 +84,7 @@ class Service:
             "CARNET_PORT": str(self.port),
             "CARNET_SHUTDOWN_DEADLINE": str(DRAIN_WITHIN),
             "CARNET_ORDERS_SHARDS": str(shards),
+            "CARNET_PLAYGROUND": str(playground).lower(),
         }
         if declared is not None:
             settings["CARNET_SERVICES"] = str(declared)

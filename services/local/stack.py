@@ -47,6 +47,7 @@ class LocalStack:
         throwaway: bool = False,
         shards: int = 1,
         only: Collection[str] = tuple(CLIENTS),
+        playground: bool = False,
         say: Say = _quiet,
     ) -> None:
         """Nothing happens yet.
@@ -62,6 +63,7 @@ class LocalStack:
             passphrase: of the private keys.
             shards: of the order consumer's work.
             only: the services that `start` starts; `start_service` starts another one.
+            playground: whether users may tamper with messages of their own.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
         """
@@ -79,6 +81,7 @@ class LocalStack:
         self._throwaway = throwaway
         self._shards = shards
         self._only = only
+        self._playground = playground
         self._say = say
         self._given_url = given_url
         self._broker = broker
@@ -128,7 +131,13 @@ class LocalStack:
             self._hold_state()
             passphrase = None if self._passphrase is None else self._passphrase.encode()
             declared = read_all_declared(self.state / DECLARED)
-            await asyncio.to_thread(make_local_trust, self.state, passphrase, declared=declared)
+            await asyncio.to_thread(
+                make_local_trust,
+                self.state,
+                passphrase,
+                declared=declared,
+                playground=self._playground,
+            )
             if self._broker is None:
                 self._broker = await open_broker(
                     self.state / "broker",
@@ -167,6 +176,7 @@ class LocalStack:
             token_url=f"{self.services['users'].url}/oauth/token" if self._by_token else None,
             shards=self._shards,
             declared=self.state / DECLARED,
+            playground=self._playground,
         )
         self._record(service.name, environment)
         return environment

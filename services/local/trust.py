@@ -5,24 +5,31 @@ with the trust root's private key kept apart from every service.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from auth.statement import KeySetDraft
 from services.authority import ALARM, Authority
 from services.contracts.clients import Grant
-from services.contracts.topology import USER_SERVICE
+from services.contracts.playground import NOBODY
+from services.contracts.topology import GATEWAY, USER_SERVICE
 from services.declared import Declared, grants_with
 from services.keyring import ISSUER, Keyring
 
 
 def make_local_trust(
-    state: Path, passphrase: bytes | None = None, *, declared: Declared = ()
+    state: Path,
+    passphrase: bytes | None = None,
+    *,
+    declared: Declared = (),
+    playground: bool = False,
 ) -> None:
     """Make what is missing: root, keys of every service, statement. Repeating changes nothing.
 
     A statement that ends within 30 days, or gives the services other rights than this version
     of the code needs, is signed anew. `passphrase` encrypts every private key.
     declared: services of one's own that are to be listed as well.
+    playground: the gateway may ask for carnets that nobody takes.
 
     Raises:
         KeyFileError: a key is there that cannot be used, with this passphrase or at all.
@@ -36,20 +43,30 @@ def make_local_trust(
         authority.ensure_root()
         if not authority.has_statement:
             draft = KeySetDraft.new(USER_SERVICE)
-            complete(draft, keyring, declared, now=now)
+            complete(draft, keyring, declared, now=now, playground=playground)
             authority.publish(draft, now=now)
             return
         present = authority.latest()
         draft = KeySetDraft.of(present)
-        complete(draft, keyring, declared, now=now)
+        complete(draft, keyring, declared, now=now, playground=playground)
         if draft != KeySetDraft.of(present) or present.expires_at - ALARM < now:
             authority.publish(draft, now=now)
 
 
-def complete(draft: KeySetDraft, keyring: Keyring, declared: Declared = (), *, now: float) -> None:
+def complete(
+    draft: KeySetDraft,
+    keyring: Keyring,
+    declared: Declared = (),
+    *,
+    now: float,
+    playground: bool = False,
+) -> None:
     """List all that the services of this system need, with keys that are on this machine."""
     complete_issuer(draft, keyring, now=now)
-    for client_id, grant in grants_with(declared).items():
+    for client_id, usual in grants_with(declared).items():
+        grant = usual
+        if playground and client_id == GATEWAY:
+            grant = replace(usual, exchanges=usual.exchanges | {NOBODY})
         _complete_client(draft, client_id, grant, keyring, now=now)
 
 

@@ -11,6 +11,7 @@ from messaging.broker import Broker
 from messaging.consumer import ConsumerParts
 from messaging.database import open_database
 from messaging.inspection import left_shards
+from messaging.journeys import Journeys
 from messaging.migrations import upgrade
 from messaging.publisher import Publisher
 from messaging.relay import OutboxRelay
@@ -21,6 +22,7 @@ from services.contracts.topology import ORDER_SERVICE, orders_commands, orders_t
 from services.health import HealthServer
 from services.identity import load_identity
 from services.orders.app import order_commands, order_queries
+from services.orders.journeys import teller
 from services.orders.queries import Queries
 from services.orders.refusals import tell_refusal
 from services.orders.settings import OrderSettings
@@ -81,6 +83,13 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             clock=clock,
         )
         checking = CheckingProcess()
+        journeys = Journeys(
+            trust,
+            service=ORDER_SERVICE,
+            judge=commands.judge,
+            tell=teller(publisher, identity.sealer, clock),
+            clock=clock,
+        )
         consumer_parts = ConsumerParts(
             broker=broker,
             publisher=publisher,
@@ -98,6 +107,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
             concurrency=settings.concurrency,
             drain=settings.shutdown_deadline,
             signatures=checking if settings.signature_process else CheckedHere(),
+            journeys=journeys,
         )
         rpc = RpcClient(
             broker,
@@ -123,6 +133,7 @@ async def serve(settings: OrderSettings, shutdown: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as running:
             running.create_task(relay.run(drained), name="outbox relay")
             running.create_task(checking.run(drained), name="checking process")
+            running.create_task(journeys.run(drained), name="journeys")
             running.create_task(trust.run(trust_supply(rpc, settings), drained), name="trust")
             async with asyncio.TaskGroup() as serving:
                 serving.create_task(commands.run(consumer_parts, shutdown), name="commands")

@@ -26,6 +26,7 @@ from services.gateway.carnets import Caller
 from services.gateway.commands import KEY_HEADER, Commands, Wish
 from services.gateway.direct import Direct
 from services.gateway.documents import BODY, RPC, SCOPED, answer, problems_of
+from services.gateway.journeys import FORM, HEADER, SOUND
 from services.gateway.media import JSON, media_type, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import NewOrder, OrderAccepted
@@ -50,6 +51,16 @@ Key = Annotated[
         description="The same key and request: the same command, however often it is sent. "
         "Where none is sent, one is made and returned.",
         examples=["0b9f6d1e-6f1e-4f0e-8a40-2f6f0a3f1c55"],
+    ),
+]
+Journey = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        pattern=f"^{FORM}$",
+        description="Watch this command travel: a stream's name (`/v1/journeys`), a full stop, "
+        "and what you call the command.",
+        examples=["q83vEjRWeJCrze8SNFZ4kA.first-order"],
     ),
 ]
 
@@ -79,6 +90,7 @@ class Desk:
     commands: Commands
     request: Request
     key: str
+    journey: str | None = None
 
     async def place(self, order: NewOrder, writer: Caller) -> Response:
         command = PlaceOrder(lines=order.lines, currency=order.currency)
@@ -95,6 +107,7 @@ class Desk:
             method=self.request.method,
             path=self.request.scope["path"],
             order_id=order_id,
+            journey=self.journey,
         )
         accepted = await self.commands.accept(wish)
         return Response(
@@ -105,10 +118,10 @@ class Desk:
         )
 
 
-async def desk(request: Request, key: Key = None) -> Desk:
+async def desk(request: Request, key: Key = None, journey: Journey = None) -> Desk:
     """The request's desk, with the client's idempotency key or one that is made for it."""
     parts = await parts_of(request)
-    return Desk(parts.commands, request, key or new_key())
+    return Desk(parts.commands, request, key or new_key(), journey)
 
 
 def placing(parts: GatewayParts) -> Direct:
@@ -118,6 +131,9 @@ def placing(parts: GatewayParts) -> Direct:
         keys = request.headers.getlist(KEY_HEADER)
         if any(SOUND_KEY.fullmatch(key) is None for key in keys) or len(keys) > 1:
             return None
+        journey = request.headers.get(HEADER)
+        if journey is not None and SOUND.fullmatch(journey) is None:
+            return None
         if media_type(request) != JSON:
             return None
         try:
@@ -125,9 +141,8 @@ def placing(parts: GatewayParts) -> Direct:
         except (ValueError, RecursionError):
             return None
         writer = admit(request, parts, WRITING)
-        return await Desk(parts.commands, request, keys[0] if keys else new_key()).place(
-            order, writer
-        )
+        key = keys[0] if keys else new_key()
+        return await Desk(parts.commands, request, key, journey).place(order, writer)
 
     return place
 

@@ -120,6 +120,9 @@ CASES = [
     Case("orderEvents", 401, anonymous=True),
     Case("orderEvents", 403, scoped=False),
     Case("orderEvents", 422, {"params": {"last_event_id": "x"}}),
+    Case("journeys", 400, IN_QUERY),
+    Case("journeys", 401, anonymous=True),
+    Case("journeys", 403, scoped=False),
     Case("jwks", 200),
     Case("metadata", 200),
     Case("live", 200),
@@ -127,6 +130,7 @@ CASES = [
 ]
 ELSEWHERE = {
     ("orderEvents", "200"),
+    ("journeys", "200"),
     ("token", "200"),
     ("authorizeSignIn", "303"),
     ("authorizeSignIn", "403"),

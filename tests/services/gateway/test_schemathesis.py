@@ -18,8 +18,8 @@ CHECKS = [
     "response_headers_conformance",
     "response_schema_conformance",
 ]
-NEVER = ["orderEvents", "signOut"]
-"""The one does not end, the other one ends the session that all are made with."""
+NEVER = ["orderEvents", "journeys", "signOut"]
+"""Two do not end, the third one ends the session that all are made with."""
 OF_CLIENTS = ["token", "revoke", "deviceAuthorization"]
 """These authenticate in the form: with a token in the header they read no further."""
 

@@ -1,0 +1,73 @@
+"""A browser, and the whole system as processes, with its playground on."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Playwright, async_playwright
+
+from services.local.stack import LocalStack
+from tests.browser.visitor import SCREENS, Screen, Visitor
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+def chromium() -> str:
+    """The browser: `CARNET_CHROMIUM`, else the distribution's."""
+    named = os.environ.get("CARNET_CHROMIUM")
+    found = named or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.exit("no browser: `make browser` installs Debian's chromium, or set CARNET_CHROMIUM")
+    return found
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
+    state = tmp_path_factory.mktemp("stack")
+    async with LocalStack(state, throwaway=True, playground=True) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def playwright() -> AsyncIterator[Playwright]:
+    async with async_playwright() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser(playwright: Playwright) -> AsyncIterator[Browser]:
+    browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+    yield browser
+    await browser.close()
+
+
+@pytest_asyncio.fixture
+async def visit(stack: LocalStack, browser: Browser) -> AsyncIterator[Visit]:
+    """Opens the page as somebody new, or as a name that exists; nothing may be amiss at its end."""
+    async with AsyncExitStack() as opened:
+
+        async def visit(screen: Screen = SCREENS[0], *, name: str | None = None) -> Visitor:
+            visitor = await Visitor.open(browser, stack.gateway_url, screen, name=name)
+            opened.push_async_callback(visitor.leave)
+            return visitor
+
+        yield visit
+
+
+@pytest_asyncio.fixture
+async def visitor(visit: Visit) -> Visitor:
+    return await visit()
