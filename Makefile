@@ -106,6 +106,10 @@ soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
 	@$(BIN)/python -m services.local.compose_secrets secrets
 
+.PHONY: docs
+docs: $(VENV)/.runtime ## Write what of the documents is written from the code (docs/settings.md)
+	$(BIN)/carnet config list --markdown > docs/settings.md
+
 .PHONY: lock
 lock: ## Lock the requirements anew (needs uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.txt

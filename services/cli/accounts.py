@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import say
+from services.cli.issuer import on_register
 from services.contracts.scopes import CUSTOMER, ROLES
 from services.contracts.users import Register
 from services.errors import StartError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from rich.console import Console
 
 from auth.statement import STATEMENT_LIFE, KeySetDraft
@@ -14,7 +14,7 @@ from services.authority import Authority
 from services.cli.statement import when
 from services.errors import StartError
 from services.keyring import Keyring
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 
 State: TypeAlias = Annotated[
     Path, typer.Option(envvar="CARNET_STATE", help="Folder with the trust root and the statement.")
@@ -25,8 +25,10 @@ STATE: Final = Path(".carnet")
 class TrustSettings(Settings):
     """Passphrases of private keys, by `CARNET_…` or `CARNET_…_FILE`; never by argument."""
 
-    root_passphrase: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
+    root_passphrase: SecretStr | None = Field(
+        default=None, description="Passphrase of the trust root's private key, where it has one"
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
 
 def key_passphrase() -> bytes | None:

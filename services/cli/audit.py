@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import say
+from services.cli.issuer import on_register
 from services.errors import StartError
 from services.users.assembly import Register
 from services.users.audit import check, export

@@ -21,8 +21,8 @@ from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
 from services.cli import bulk
 from services.cli.accounts import read_password
+from services.cli.answer import say
 from services.cli.desk import Desk, Operator, connected, open_desk, read_desk_settings
-from services.cli.issuer import say
 from services.cli.letters import (
     Filter,
     Fold,

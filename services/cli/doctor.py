@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from rich.console import Console
 from rich.text import Text
 
 from messaging.findings import Verdict
 from services.cli.migrate import Service
+from services.cli.places import OPERATOR_URL, STATE_FOLDER
 from services.doctor.examination import examine_one, examine_stack
 from services.doctor.kinds import KINDS
 from services.doctor.report import Report
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 
 _STYLES: Final = {
     Verdict.OK: "green",
@@ -33,10 +34,14 @@ _SHOWN: Final = {each: each.value for each in Verdict} | {Verdict.FAIL: "FAIL"}
 class DoctorSettings(Settings):
     """What `carnet doctor` reads from the environment, beside a service's own settings."""
 
-    state: Path = Path(".carnet")
-    operator_url: SecretStr | None = None
-    management_url: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
+    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
+    operator_url: SecretStr | None = Field(default=None, description=OPERATOR_URL)
+    management_url: SecretStr | None = Field(
+        default=None,
+        description="The broker's management API, http://name:password@host:15672, of an "
+        "administrator: bindings and policies",
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
 
 def doctor(

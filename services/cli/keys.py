@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.cli.issuer import IssuerParts, on_issuer, say
+from services.cli.answer import say
+from services.cli.issuer import IssuerParts, on_issuer
 from services.cli.statement import when
 from services.users.acts import Asker
 from services.users.rotation import KeyView

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import say
+from services.cli.issuer import on_register
 from services.users.acts import Asker
 from services.users.assembly import Register
 from services.users.audit import What

@@ -13,8 +13,8 @@ from rich.table import Table
 from messaging.inspection import QueueCount, count_queues, left_shards
 from messaging.sharding import MAX_SHARDS
 from messaging.topology import declare
+from services.cli.answer import say
 from services.cli.desk import connected, read_desk_settings
-from services.cli.issuer import say
 from services.contracts.topology import orders_commands, whole_topology
 
 WITHIN: Final = 60.0
