@@ -49,8 +49,8 @@ def demo(
 
     Without --url everything is started in a folder of its own, on free ports, and removed again.
 
+    Examples:
       carnet demo
-
       carnet demo --url http://127.0.0.1:8000 --amqp-url amqp://operator:…@127.0.0.1 --state secrets
     """
     screen = Screen()

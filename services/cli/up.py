@@ -46,7 +46,15 @@ def up(
         typer.Option(help="Folder of keys, databases, broker, logs  [CARNET_STATE, or .carnet]"),
     ] = None,
 ) -> None:
-    """Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C."""
+    """Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C.
+
+    Keeps keys, databases and logs in one folder, and goes on with what is there.
+
+    Examples:
+      carnet up
+      carnet up --port 8080 --state /tmp/shop
+      CARNET_AMQP_URL=amqp://guest:guest@127.0.0.1 carnet up
+    """
     settings = read_settings(StackSettings)
     console = Console(stderr=True, highlight=False)
     stack = LocalStack(
