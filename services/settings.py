@@ -183,8 +183,17 @@ def read_settings(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        problems = "; ".join(problem.detail for problem in explain(error))
-        raise SettingsError(f"settings: {problems}") from None
+        raise SettingsError(f"settings: {'; '.join(_in_short(list(explain(error))))}") from None
+
+
+def _in_short(problems: list[Problem]) -> Iterator[str]:
+    """Each problem; what is missing is said at once, since it is often everything."""
+    missing = [str(problem.variable) for problem in problems if problem.code == "missing"]
+    if len(missing) > 1:
+        yield f"{', '.join(missing)}: are missing; set each, or …_FILE to a file with it"
+    yield from (
+        problem.detail for problem in problems if problem.code != "missing" or len(missing) == 1
+    )
 
 
 def explain(error: ValidationError) -> Iterator[Problem]:

@@ -287,3 +287,17 @@ def test_settings_are_listed_by_reader() -> None:
     assert listed["CARNET_PORT"]["default"] == REQUIRED
     assert listed["CARNET_AMQP_URL"]["file_variable"] == "CARNET_AMQP_URL_FILE"
     assert "CARNET_LOCKOUT  [true]  true or false" in _config("list").output
+
+
+def test_what_is_missing_is_said_in_one_breath(environment: pytest.MonkeyPatch) -> None:
+    for variable in GOOD:
+        environment.delenv(variable)
+
+    with pytest.raises(SettingsError) as raised:
+        read_settings(SERVICES["orders"])
+
+    assert str(raised.value) == (
+        "settings: CARNET_AMQP_URL, CARNET_TRUST_ROOT, CARNET_KEY_SET, CARNET_TRUST_STATE, "
+        "CARNET_KEYS, CARNET_DATABASE_URL, CARNET_PORT: are missing; set each, or …_FILE to a file "
+        "with it"
+    )
