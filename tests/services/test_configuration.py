@@ -4,7 +4,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from services.errors import SettingsError
 from services.settings import ServiceSettings, Settings, read_settings
 
 ROOT: Final = Path(services.__file__).parent.parent
+SOURCES: Final = {".js", ".mjs", ".py"}
 VARIABLE: Final = re.compile(r"CARNET_[A-Z]+(?:_[A-Z]+)*(?![A-Z_])")
 
 GOOD: Final = {
@@ -76,15 +77,24 @@ def _below(kind: type[Settings]) -> Iterator[type[Settings]]:
 def test_no_other_variable_is_named_anywhere() -> None:
     """What a document or a file of the deployment sets, somebody reads."""
     places = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("compose*.yaml")]
-    known = {each.variable for each in every_setting()} | COMPOSE
+    examples = [
+        each
+        for example in (ROOT / "examples").glob("*")
+        if example.name != "node_modules"
+        for each in example.rglob("*")
+        if each.suffix in SOURCES
+    ]
+    known = {each.variable for each in every_setting()} | COMPOSE | _variables(examples)
 
-    named = {
+    assert _variables(places) <= known
+
+
+def _variables(places: Iterable[Path]) -> set[str]:
+    return {
         variable.removesuffix("_FILE")
         for place in places
         for variable in VARIABLE.findall(place.read_text(encoding="utf-8"))
     }
-
-    assert named <= known
 
 
 @pytest.mark.parametrize("reader", READERS)
