@@ -206,6 +206,9 @@ COMPOSE: Final = frozenset(
         "CARNET_SECOND_PORT",
         "CARNET_AMQP_PORT",
         "CARNET_MANAGEMENT_PORT",
+        "CARNET_GRAFANA_PORT",
+        "CARNET_PROMETHEUS_PORT",
+        "CARNET_JAEGER_PORT",
     }
 )
 """Read by the compose files alone."""

@@ -35,6 +35,11 @@ These are for `docker compose` itself, which sets the settings above for the con
 | `CARNET_SECOND_PORT` | `8001` | with `compose.cluster.yaml`: port for the second gateway |
 | `CARNET_AMQP_PORT` | `5672` | port on this machine for the broker |
 | `CARNET_MANAGEMENT_PORT` | `15672` | port on this machine for the broker's management API |
+| `CARNET_GRAFANA_PORT` | `3000` | with the profile `telemetry`: port for Grafana |
+| `CARNET_PROMETHEUS_PORT` | `9090` | likewise, for Prometheus |
+| `CARNET_JAEGER_PORT` | `16686` | likewise, for Jaeger |
+
+Where traces go is said by OpenTelemetry's own variables: [telemetry](telemetry.md#traces).
 """
 
 
