@@ -40,7 +40,7 @@ test: $(VENV)/.dev ## Run every test, on a real broker
 browser: $(VENV)/.dev ## Use the page in a real browser, every button; keep screenshots in build/
 	@sh tests/browser/install_chromium.sh
 	@$(BIN)/python -m services.local
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest -m browser tests/browser
 
 .PHONY: attacks
 attacks: $(VENV)/.dev ## Run the tests of every attack on the list; print the counts
@@ -117,6 +117,10 @@ soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing
 .PHONY: secrets
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
 	@$(BIN)/python -m services.local.compose_secrets secrets
+
+.PHONY: docs
+docs: $(VENV)/.runtime ## Write what of the documents is written from the code (docs/settings.md)
+	$(BIN)/carnet config list --markdown > docs/settings.md
 
 .PHONY: lock
 lock: ## Lock the requirements anew (needs uv)

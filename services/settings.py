@@ -6,6 +6,7 @@ Only a service's `__main__` reads settings; everything behind it receives what i
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -26,6 +27,10 @@ BrokerLogin = Literal["password", "token"]
 BROKER_RESOURCE: Final = "carnet-broker"
 """The broker's name in the tokens that log in there, where no other is set."""
 
+KEY_OPENER: Final = "Passphrase of the private keys, where they are encrypted"
+BROKER_LOGIN: Final = "Whether the URL's password logs in, or the issuer's tokens"
+ORDERS_SHARDS: Final = "Queues that the order commands are spread over"
+"""What these settings mean to everybody who reads them."""
 
 LONGEST_SILENCE: Final = 60.0
 """Seconds; who sets more has hardly meant it."""
@@ -37,6 +42,23 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a setting.
+
+    variable: None where it is of no one setting.
+    code: `missing`, `invalid`, `unreadable` (its file), or `unfit` (several do not go together).
+    detail: one line that names the variable, and never its value.
+    """
+
+    variable: str | None
+    code: Literal["missing", "invalid", "unreadable", "unfit"]
+    detail: str
+
+    def as_json(self) -> dict[str, str | None]:
+        return asdict(self)
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -76,6 +98,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _FileSource(settings_cls)
 
+    def doubts(self) -> Iterator[str]:
+        """What can be set and can hardly be meant, a line each, with what to do."""
+        yield from ()
+
 
 class ServiceSettings(Settings):
     """What every service needs to know."""
@@ -84,9 +110,7 @@ class ServiceSettings(Settings):
         description="The broker, amqp://name:password@host:port/vhost; the nodes of a cluster each "
         "by such a URL, with spaces or commas between them"
     )
-    broker_login: BrokerLogin = Field(
-        default="password", description="Whether the URL's password logs in, or the issuer's tokens"
-    )
+    broker_login: BrokerLogin = Field(default="password", description=BROKER_LOGIN)
     broker_token_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+$",
@@ -103,29 +127,29 @@ class ServiceSettings(Settings):
         description="Folder of this service's own, to keep the newest key set statement in"
     )
     keys: Path = Field(description="Folder with this service's private keys")
-    key_passphrase: SecretStr | None = Field(
-        default=None, description="Passphrase of the private keys, where they are encrypted"
-    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
     database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
     trust_max_silence: float = Field(
         default=MAX_SILENCE, gt=0, description="Seconds of silence after which nothing is judged"
     )
-    orders_shards: int = Field(
-        default=1, ge=1, le=MAX_SHARDS, description="Queues that the order commands are spread over"
-    )
+    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS, description=ORDERS_SHARDS)
     services: Path | None = Field(
         default=None,
         description="Folder with the service.toml of each service of one's own, as <client>.toml",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on for HTTP")
     port: int = Field(ge=1, le=65535, description="Port to listen on for HTTP")
-    log_format: Literal["console", "json"] = "json"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = Field(
+        default="json", description="Log lines for people, or JSON for machines"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged: this, and what is graver"
+    )
     start_deadline: float = Field(default=30, gt=0, description="Seconds to be up, or give up")
     shutdown_deadline: float = Field(default=20, gt=0, description="Seconds to drain in")
 
     def doubts(self) -> Iterator[str]:
-        """What can be set and can hardly be meant, a line each, with what to do."""
+        yield from super().doubts()
         silence = f"CARNET_TRUST_MAX_SILENCE={self.trust_max_silence:g}"
         if self.trust_max_silence < 2 * BEAT:
             yield (
@@ -163,8 +187,29 @@ def read_settings(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        problems = "; ".join(
-            f"{PREFIX}{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}"
-            for e in error.errors(include_input=False)
-        )
-        raise SettingsError(f"settings: {problems}") from None
+        raise SettingsError(f"settings: {'; '.join(_in_short(list(explain(error))))}") from None
+
+
+def _in_short(problems: list[Problem]) -> Iterator[str]:
+    """Each problem; what is missing is said at once, since it is often everything."""
+    missing = [str(problem.variable) for problem in problems if problem.code == "missing"]
+    if len(missing) > 1:
+        yield f"{', '.join(missing)}: are missing; set each, or …_FILE to a file with it"
+    yield from (
+        problem.detail for problem in problems if problem.code != "missing" or len(missing) == 1
+    )
+
+
+def explain(error: ValidationError) -> Iterator[Problem]:
+    """What is wrong, setting by setting, in words that name no value."""
+    for fault in error.errors(include_input=False):
+        said = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            yield Problem(None, "unfit", said)
+            continue
+        variable = f"{PREFIX}{fault['loc'][0]}".upper()
+        if fault["type"] == "missing":
+            detail = f"{variable}: is missing; set it, or {variable}_FILE to a file with it"
+            yield Problem(variable, "missing", detail)
+        else:
+            yield Problem(variable, "invalid", f"{variable}: {said}")

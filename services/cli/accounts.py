@@ -1,6 +1,5 @@
 """`carnet accounts`: works on the user service's database itself, for its operator."""
 
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,7 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import Json, answer, print_json
+from services.cli.issuer import on_register
 from services.contracts.scopes import CUSTOMER, ROLES
 from services.contracts.users import Register
 from services.errors import StartError
@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="Login name.")]
 Roles: TypeAlias = Annotated[
-    list[str], typer.Option("--role", help=f"One of {', '.join(ROLES)}; repeatable.")
+    list[str],
+    typer.Option(
+        "--role",
+        help=f"One of {', '.join(ROLES)}; repeatable.",
+        autocompletion=lambda: list(ROLES),
+    ),
 ]
 PasswordFile: TypeAlias = Annotated[
     typer.FileText | None,
@@ -39,26 +44,36 @@ def add(
     *,
     role: Roles = [CUSTOMER],  # noqa: B006 - typer reads it, nobody changes it
     password_file: PasswordFile = None,
+    json_output: Json = False,
 ) -> None:
     """Make an account.
 
     A password is never taken from the command line, where others could read it.
+
+    Examples:
+      carnet accounts add ada
+      carnet accounts add grace --role operator
+      carnet accounts add grace --role operator --password-file grace.password
     """
     _check_roles(role)
     password = read_password(password_file, twice=True)
     _check(name, password)
     account = _run(lambda accounts: accounts.add(Asker.operator(), name, password, role))
-    say(f"added {account.name} ({', '.join(account.roles)}), subject {account.sub}")
+    line = f"added {account.name} ({', '.join(account.roles)}), subject {account.sub}"
+    answer(line, _as_json(account), as_json=json_output)
 
 
 @app.command(name="list")
-def list_accounts(
-    *, json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
-    """List all accounts by name."""
+def list_accounts(*, json_output: Json = False) -> None:
+    """List all accounts by name.
+
+    Examples:
+      carnet accounts list
+      carnet accounts list --json
+    """
     accounts = _run(lambda accounts: accounts.list())
     if json_output:
-        sys.stdout.write(f"{json.dumps([_as_json(account) for account in accounts], indent=2)}\n")
+        print_json([_as_json(account) for account in accounts])
         return
     subject = Column("subject", no_wrap=True, min_width=36)
     table = Table("name", Column("roles", overflow="fold"), "enabled", "since", subject)
@@ -70,34 +85,55 @@ def list_accounts(
 
 
 @app.command()
-def password(name: Name, *, password_file: PasswordFile = None) -> None:
-    """Change a password, which ends all of the account's sessions and voids its tokens."""
+def password(name: Name, *, password_file: PasswordFile = None, json_output: Json = False) -> None:
+    """Change a password, which ends all of the account's sessions and voids its tokens.
+
+    Examples:
+      carnet accounts password ada
+      carnet accounts password ada --password-file - < ada.password
+    """
     new = read_password(password_file, twice=True)
     _check(name, new)
     _run(lambda accounts: accounts.change_password(Asker.operator(), name, new))
-    say(f"changed the password of {name}; all sessions are ended")
+    line = f"changed the password of {name}; all sessions are ended"
+    answer(line, {"name": name, "changed": ["password"]}, as_json=json_output)
 
 
 @app.command()
-def roles(name: Name, *, role: Roles) -> None:
-    """Change an account's roles, which ends all of its sessions and voids its tokens."""
+def roles(name: Name, *, role: Roles, json_output: Json = False) -> None:
+    """Change an account's roles, which ends all of its sessions and voids its tokens.
+
+    Examples:
+      carnet accounts roles ada --role customer --role operator
+    """
     _check_roles(role)
     _run(lambda accounts: accounts.change_roles(Asker.operator(), name, role))
-    say(f"{name} is {', '.join(sorted(set(role)))} now; all sessions are ended")
+    now = sorted(set(role))
+    line = f"{name} is {', '.join(now)} now; all sessions are ended"
+    answer(line, {"name": name, "roles": now}, as_json=json_output)
 
 
 @app.command()
-def disable(name: Name) -> None:
-    """End an account's access now: its sessions, its tokens, and what is queued under them."""
+def disable(name: Name, *, json_output: Json = False) -> None:
+    """End an account's access now: its sessions, its tokens, and what is queued under them.
+
+    Examples:
+      carnet accounts disable mallory
+    """
     _run(lambda accounts: accounts.disable(Asker.operator(), name))
-    say(f"{name} may not sign in; all sessions are ended")
+    line = f"{name} may not sign in; all sessions are ended"
+    answer(line, {"name": name, "enabled": False}, as_json=json_output)
 
 
 @app.command()
-def enable(name: Name) -> None:
-    """Let an account sign in again."""
+def enable(name: Name, *, json_output: Json = False) -> None:
+    """Let an account sign in again.
+
+    Examples:
+      carnet accounts enable mallory
+    """
     _run(lambda accounts: accounts.enable(Asker.operator(), name))
-    say(f"{name} may sign in")
+    answer(f"{name} may sign in", {"name": name, "enabled": True}, as_json=json_output)
 
 
 def _run(work: Callable[[Accounts], Awaitable[T]]) -> T:

@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
-from pydantic import SecretStr
-from rich.console import Console
+from pydantic import Field, SecretStr
 
+from auth.keyset import KeySet
 from auth.statement import STATEMENT_LIFE, KeySetDraft
 from services.authority import Authority
+from services.cli.answer import answer
 from services.cli.statement import when
 from services.errors import StartError
 from services.keyring import Keyring
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 
 State: TypeAlias = Annotated[
     Path, typer.Option(envvar="CARNET_STATE", help="Folder with the trust root and the statement.")
@@ -25,8 +27,10 @@ STATE: Final = Path(".carnet")
 class TrustSettings(Settings):
     """Passphrases of private keys, by `CARNET_…` or `CARNET_…_FILE`; never by argument."""
 
-    root_passphrase: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
+    root_passphrase: SecretStr | None = Field(
+        default=None, description="Passphrase of the trust root's private key, where it has one"
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
 
 def key_passphrase() -> bytes | None:
@@ -49,10 +53,39 @@ def open_folder(state: Path) -> tuple[Authority, Keyring]:
     return authority, Keyring(authority.keys, _secret(settings.key_passphrase))
 
 
-def amend(
-    state: Path, change: Callable[[KeySetDraft, Keyring], str], *, life: int = STATEMENT_LIFE
-) -> None:
-    """Verify the present statement, change its successor, sign that, and say what was done.
+Change: TypeAlias = Callable[[KeySetDraft, Keyring], str]
+"""Changes the statement to come, and says in a line what was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The statement that was signed, and what is new in it."""
+
+    done: str
+    key_set: KeySet
+
+    def tell(self, *more: str, as_json: bool) -> None:
+        """Say it; `more` are lines on what else was done."""
+        until = when(self.key_set.expires_at)
+        answer(
+            "\n".join(
+                (
+                    self.done,
+                    f"signed version {self.key_set.version}, believed until {until}",
+                    *more,
+                )
+            ),
+            {
+                "done": [self.done, *more],
+                "version": self.key_set.version,
+                "exp": self.key_set.expires_at,
+            },
+            as_json=as_json,
+        )
+
+
+def amend(state: Path, change: Change, *, life: int = STATEMENT_LIFE) -> Amended:
+    """Verify the present statement, change its successor, and sign that.
 
     Raises:
         StartError, KeySetError, KeyFileError: nothing is changed.
@@ -64,12 +97,7 @@ def amend(
         draft = KeySetDraft.of(authority.latest())
         done = change(draft, keyring)
         key_set = authority.publish(draft, now=time.time(), life=life)
-    Console().print(
-        f"{done}\nsigned version {key_set.version}, believed until {when(key_set.expires_at)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    return Amended(done, key_set)
 
 
 def _secret(value: SecretStr | None) -> bytes | None:

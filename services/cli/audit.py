@@ -8,7 +8,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import Json, answer
+from services.cli.issuer import on_register
+from services.cli.progress import working
 from services.errors import StartError
 from services.users.assembly import Register
 from services.users.audit import check, export
@@ -32,6 +34,10 @@ def export_entries(
 
     Keep what was exported elsewhere: `carnet audit verify --against FILE` then shows whether
     anything of it was changed or removed here, by whomever.
+
+    Examples:
+      carnet audit export > audit.jsonl
+      carnet audit export --since 2026-01-31 --text
     """
     start = 0 if since is None else int(since.replace(tzinfo=UTC).timestamp())
 
@@ -50,8 +56,14 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(help="An earlier export that must still hold, entry by entry.")
     ] = None,
+    json_output: Json = False,
 ) -> None:
-    """Check that no entry was changed or removed; exit 1 and say which, if one was."""
+    """Check that no entry was changed or removed; exit 1 and say which, if one was.
+
+    Examples:
+      carnet audit verify
+      carnet audit verify --against audit.jsonl
+    """
     exported = {} if against is None else _read_export(against)
 
     async def look(register: Register) -> tuple[int, list[str]]:
@@ -62,16 +74,16 @@ def verify(
                     del exported[_place(entry)]
         return total, faults
 
-    total, faults = on_register(look)
+    with working("reading the audit log"):
+        total, faults = on_register(look)
     faults += [
         f"chain {chain}: entry {number} is not what was exported"
         for chain, number in sorted(exported)
     ]
-    for fault in faults:
-        say(fault)
+    lines = faults or [f"{total} entries, none changed or removed"]
+    answer("\n".join(lines), {"entries": total, "faults": faults}, as_json=json_output)
     if faults:
         raise typer.Exit(1)
-    say(f"{total} entries, none changed or removed")
 
 
 def _read_export(path: Path) -> dict[tuple[int, int], dict[str, Any]]:

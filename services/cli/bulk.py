@@ -1,18 +1,15 @@
 """Something done to many dead letters: a bar while it runs, and what became of each."""
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from messaging.deadletters import Held, Reading
 from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
+from services.cli.progress import bar
 
 AT_ONCE: Final = 16
 """Letters in work at the same time."""
@@ -54,24 +51,12 @@ async def each(
         finally:
             room.release()
 
-    with _bar() as bar:
-        task = bar.add_task(what, total=reading.total)
+    with bar() as shown:
+        task = shown.add_task(what, total=reading.total)
         async with asyncio.TaskGroup() as running:
             async for held in reading.letters():
-                bar.advance(task)
+                shown.advance(task)
                 if wanted(held.letter):
                     await room.acquire()
                     running.create_task(one(held))
     return tally
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not sys.stderr.isatty(),
-    )

@@ -1,7 +1,5 @@
 """`carnet clients`: the apps that users sign in with, in the user service's database."""
 
-import json
-import sys
 from typing import Annotated, Final
 
 import typer
@@ -9,7 +7,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.cli.issuer import on_register, say
+from services.cli.answer import Json, answer, print_json
+from services.cli.issuer import on_register
 from services.cli.token import plain
 from services.users.acts import Asker
 from services.users.clients import DEFAULT_SCOPES, SCOPES
@@ -40,13 +39,14 @@ def add(
     devices: Annotated[
         bool, typer.Option("--devices", help="It may sign users in on devices (RFC 8628).")
     ] = False,
+    json_output: Json = False,
 ) -> None:
     """Let an app sign users in. It needs no secret: it proves itself by PKCE (RFC 7636).
 
-    What it gets, a user gives it, and never more than that user may do. Examples:
+    What it gets, a user gives it, and never more than that user may do.
 
+    Examples:
       carnet clients add notes --title 'Notes' --redirect-uri https://notes.example/callback
-
       carnet clients add desktop --redirect-uri http://127.0.0.1/callback --scope orders:read
     """
     client_id = on_register(
@@ -59,17 +59,19 @@ def add(
             devices=devices,
         )
     )
-    say(f"added {client_id}")
+    answer(f"added {client_id}", {"client_id": client_id}, as_json=json_output)
 
 
 @app.command(name="list")
-def list_clients(
-    *, json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
-    """List all public clients. Carnet's own command line is one of them."""
+def list_clients(*, json_output: Json = False) -> None:
+    """List all public clients. Carnet's own command line is one of them.
+
+    Examples:
+      carnet clients list
+    """
     clients = on_register(lambda register: register.clients.list())
     if json_output:
-        sys.stdout.write(f"{json.dumps([_as_json(client) for client in clients], indent=2)}\n")
+        print_json([_as_json(client) for client in clients])
         return
     table = Table(
         Column("client id", no_wrap=True),
@@ -93,10 +95,20 @@ def list_clients(
 @app.command()
 def remove(
     client_id: Annotated[str, typer.Argument(help="As in the list: app:NAME.")],
+    *,
+    json_output: Json = False,
 ) -> None:
-    """Remove a client, and end all sessions that users have with it, now."""
+    """Remove a client, and end all sessions that users have with it, now.
+
+    Examples:
+      carnet clients remove app:notes
+    """
     ended = on_register(lambda register: register.clients.remove(Asker.operator(), client_id))
-    say(f"removed {client_id}; {ended} sessions are ended")
+    answer(
+        f"removed {client_id}; {ended} sessions are ended",
+        {"client_id": client_id, "sessions_ended": ended},
+        as_json=json_output,
+    )
 
 
 def _as_json(client: PublicClient) -> dict[str, object]:

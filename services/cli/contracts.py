@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from services.cli.answer import Json, answer
 from services.errors import StartError
 from services.interface.changes import Break, breaks
 from services.interface.files import (
@@ -51,21 +52,23 @@ def write_documents(
         bool,
         typer.Option(help="Also write what later versions are compared with: for a release."),
     ] = False,
+    json_output: Json = False,
 ) -> None:
     """Write every document anew from the code. Repeating changes nothing.
 
-    carnet contracts write
-
-    carnet contracts write --released
+    Examples:
+      carnet contracts write
+      carnet contracts write --released
     """
     wanted = documents() | (released_documents() if released else {})
     try:
         changed = write(folder, wanted)
     except OSError as error:
         raise ContractFileError(f"{error.filename}: cannot write: {error.strerror}") from error
-    for name in changed:
-        sys.stdout.write(f"{folder / name}\n")
-    sys.stdout.write(f"{len(wanted)} documents, {len(changed)} changed\n")
+    lines = [*(str(folder / name) for name in changed)]
+    lines.append(f"{len(wanted)} documents, {len(changed)} changed")
+    facts = {"documents": len(wanted), "changed": sorted(map(str, changed))}
+    answer("\n".join(lines), facts, as_json=json_output)
 
 
 @app.command()
@@ -74,11 +77,10 @@ def show(
 ) -> None:
     """Print a document as the code has it now.
 
-    carnet contracts show
-
-    carnet contracts show -
-
-    carnet contracts show schemas/orders.place.v1.json
+    Examples:
+      carnet contracts show
+      carnet contracts show -
+      carnet contracts show schemas/orders.place.v1.json
     """
     found = documents()
     if name == "-":
@@ -93,9 +95,13 @@ def show(
 def check(
     *,
     folder: Folder = FOLDER,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
-    """Say whether the documents are what the code would write; exit code 4 where they are not."""
+    """Say whether the documents are what the code would write; exit code 4 where they are not.
+
+    Examples:
+      carnet contracts check
+    """
     found = stale(folder, documents())
     if json_output:
         sys.stdout.write(f"{json.dumps({'stale': found})}\n")
@@ -120,15 +126,15 @@ def diff(
     ] = None,
     *,
     folder: Folder = FOLDER,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Say what a change breaks, and whom; exit code 3 where it breaks anything.
 
     Without files, the code is compared with the last release. Added types, operations, and
     optional members of what a service takes break nothing.
 
+    Examples:
       carnet contracts diff
-
       git show v0.1.0:docs/contracts/asyncapi.json > old.json; carnet contracts diff old.json
     """
     before = _read(folder / RELEASED if old is None else old)

@@ -1,7 +1,6 @@
 """`carnet dead-letters`: what was refused and why; released, discarded or taken out."""
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,6 +13,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from auth.errors import CHECK_OF
 from auth.release import LIFTS, Lift
 from messaging.deadletters import Held, Reading
 from messaging.errors import MessagingError
@@ -21,8 +21,8 @@ from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
 from services.cli import bulk
 from services.cli.accounts import read_password
+from services.cli.answer import Json, answer, print_json, say
 from services.cli.desk import Desk, Operator, connected, open_desk, read_desk_settings
-from services.cli.issuer import say
 from services.cli.letters import (
     Filter,
     Fold,
@@ -31,8 +31,9 @@ from services.cli.letters import (
     id_of,
     table_of,
 )
+from services.cli.progress import bar
 from services.cli.token import claims_table, plain
-from services.cli.verdicts import Judge, Step, place_of
+from services.cli.verdicts import PLACES, Judge, Step, place_of
 from services.contracts.topology import ORDERS_COMMANDS
 from services.errors import StartError
 from services.failure import KNOWN_ERRORS
@@ -57,12 +58,22 @@ _MARKS: Final = {
 PUBLISH: Final = 10.0
 """Seconds for the broker to confirm a released message."""
 
-Queue: TypeAlias = Annotated[str, typer.Option("--queue", help="Work queue whose dead letters.")]
+Queue: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--queue", help="Work queue whose dead letters.", autocompletion=lambda: list(PLACES)
+    ),
+]
 Ids: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="[MESSAGE]...", help="Ids, as list shows them.")
 ]
 Reasons: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--reason", help="Code of the refusal; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--reason",
+        help="Code of the refusal; repeatable.",
+        autocompletion=lambda: sorted(CHECK_OF),
+    ),
 ]
 Services: TypeAlias = Annotated[
     list[str] | None, typer.Option("--service", help="Client that sealed it; repeatable.")
@@ -74,7 +85,6 @@ Since: TypeAlias = Annotated[
     datetime | None, typer.Option(help="Set aside from this time on, UTC.")
 ]
 Until: TypeAlias = Annotated[datetime | None, typer.Option(help="Set aside before this, UTC.")]
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OperatorName: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -103,13 +113,18 @@ def list_letters(
     """List them, the oldest first; copies of one message are one line.
 
     Looking takes none away and changes nothing of their order.
+
+    Examples:
+      carnet dead-letters list
+      carnet dead-letters list --reason revoked --since 2026-01-31
+      carnet dead-letters list --limit 0 --json
     """
     wanted = _filter(None, reasons=reason, services=service, users=user, since=since, until=until)
     fold = Fold()
     _look(queue, wanted, fold.add)
     lines = list(fold)
     if json_output:
-        sys.stdout.write(f"{json.dumps([line.as_json() for line in lines], indent=2)}\n")
+        print_json([line.as_json() for line in lines])
         return
     shown = lines if limit == 0 else lines[:limit]
     Console().print(table_of(shown))
@@ -124,7 +139,12 @@ def show(
     queue: Queue = ORDERS_COMMANDS.name,
     json_output: Json = False,
 ) -> None:
-    """Explain one: its claims, each check with its verdict, and what it says. Never a raw token."""
+    """Explain one: its claims, each check with its verdict, and what it says. Never a raw token.
+
+    Examples:
+      carnet dead-letters show 0b4f5c1e-7f0a-4c0e-9d0e-2f6f0f5b8a11
+      carnet dead-letters show 0b4f5c1e-7f0a-4c0e-9d0e-2f6f0f5b8a11 --json
+    """
     found: dict[str, Letter] = {}
     _look(queue, Filter(ids=frozenset({message})), lambda letter: _keep(found, letter))
     if not found:
@@ -137,7 +157,7 @@ def show(
             details_of(letter) | {"checks": [step.as_json() for step in steps]}
             for letter, steps in explained
         ]
-        sys.stdout.write(f"{json.dumps(told, indent=2)}\n")
+        print_json(told)
         return
     for letter, steps in explained:
         _print(letter, steps, now=now)
@@ -159,6 +179,7 @@ def release(
         bool, typer.Option(help="Also where its user's session or access was ended since.")
     ] = False,
     queue: Queue = ORDERS_COMMANDS.name,
+    json_output: Json = False,
 ) -> None:
     """Have them taken after all, as they were sent, whatever their age and their carnet's expiry.
 
@@ -167,6 +188,11 @@ def release(
     One that was never genuine, or whose user is revoked, stays.
 
     Each has its effect once, also where this is broken off and repeated.
+
+    Examples:
+      carnet dead-letters release --operator grace 0b4f5c1e-7f0a-4c0e-9d0e-2f6f0f5b8a11
+      carnet dead-letters release --operator grace --reason expired --since 2026-01-31T12:00:00
+      carnet dead-letters release --operator grace --all --password-file grace.password
     """
     wanted = _picked(
         _filter(messages, reasons=reason, services=service, users=user, since=since, until=until),
@@ -187,7 +213,8 @@ def release(
 
         return one
 
-    _in_bulk("released", queue, wanted, _operator(operator, password_file), begin)
+    tally = _in_bulk("released", queue, wanted, _operator(operator, password_file), begin)
+    _tell("released", tally, as_json=json_output)
 
 
 @app.command()
@@ -203,8 +230,14 @@ def discard(
     until: Until = None,
     everything: All = False,
     queue: Queue = ORDERS_COMMANDS.name,
+    json_output: Json = False,
 ) -> None:
-    """Remove them. Each is in the audit log; a genuine one is never handled any more."""
+    """Remove them. Each is in the audit log; a genuine one is never handled any more.
+
+    Examples:
+      carnet dead-letters discard --operator grace 0b4f5c1e-7f0a-4c0e-9d0e-2f6f0f5b8a11
+      carnet dead-letters discard --operator grace --reason unknown_key --until 2026-01-31
+    """
     wanted = _picked(
         _filter(messages, reasons=reason, services=service, users=user, since=since, until=until),
         everything=everything,
@@ -224,7 +257,8 @@ def discard(
 
         return one
 
-    _in_bulk("discarded", queue, wanted, _operator(operator, password_file), begin)
+    tally = _in_bulk("discarded", queue, wanted, _operator(operator, password_file), begin)
+    _tell("discarded", tally, as_json=json_output)
 
 
 @app.command()
@@ -237,12 +271,21 @@ def export(
     until: Until = None,
     queue: Queue = ORDERS_COMMANDS.name,
 ) -> None:
-    """Write them to standard output as JSON, one a line: claims and bodies, never a raw token."""
+    """Write them to standard output as JSON, one a line: claims and bodies, never a raw token.
+
+    Examples:
+      carnet dead-letters export > letters.jsonl
+      carnet dead-letters export --user 0b4f5c1e-7f0a-4c0e-9d0e-2f6f0f5b8a11 > letters.jsonl
+    """
     wanted = _filter(None, reasons=reason, services=service, users=user, since=since, until=until)
-    _look(queue, wanted, lambda letter: _write(export_line(letter)))
+    # A bar would stand among the lines.
+    beside = sys.stdout.isatty()
+    _look(queue, wanted, lambda letter: _write(export_line(letter)), silent=beside)
 
 
-def _look(queue: str, wanted: Filter, see: Callable[[Letter], None]) -> None:
+def _look(
+    queue: str, wanted: Filter, see: Callable[[Letter], None], *, silent: bool = False
+) -> None:
     place = place_of(queue)
     settings = read_desk_settings()
 
@@ -251,11 +294,14 @@ def _look(queue: str, wanted: Filter, see: Callable[[Letter], None]) -> None:
             connected(settings) as broker,
             Reading(broker.consuming, place.queue.dead) as reading,
         ):
+            task = shown.add_task("reading", total=reading.total)
             async for held in reading.letters():
+                shown.advance(task)
                 if wanted.fits(held.letter):
                     see(held.letter)
 
-    asyncio.run(look())
+    with bar(silent=silent) as shown:
+        asyncio.run(look())
 
 
 def _in_bulk(
@@ -264,7 +310,7 @@ def _in_bulk(
     wanted: Filter,
     operator: Operator,
     begin: Callable[[Desk], Callable[[Held], Awaitable[None]]],
-) -> None:
+) -> bulk.Tally:
     place = place_of(queue)
     settings = read_desk_settings()
 
@@ -276,12 +322,21 @@ def _in_bulk(
         ):
             return await bulk.each(reading, wanted.fits, begin(desk), what=what, name=id_of)
 
-    tally = _run(work)
-    for name, why in tally.refusals:
-        say(f"not {what}: {name}: {why}")
+    return _run(work)
+
+
+def _tell(what: str, tally: bulk.Tally, *, as_json: bool) -> None:
+    """What became of them; exit code 1 if any stayed."""
     left = sum(tally.refused.values())
     codes = ", ".join(f"{count} {code}" for code, count in sorted(tally.refused.items()))
-    say(f"{what} {tally.done}" + (f"; {left} stay: {codes}" if left else ""))
+    lines = [f"not {what}: {name}: {why}" for name, why in tally.refusals]
+    lines.append(f"{what} {tally.done}" + (f"; {left} stay: {codes}" if left else ""))
+    refusals = [{"id": name, "why": why} for name, why in tally.refusals]
+    answer(
+        "\n".join(lines),
+        {what: tally.done, "stay": dict(sorted(tally.refused.items())), "refusals": refusals},
+        as_json=as_json,
+    )
     if left:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field, SecretStr
 
 from auth.errors import KeySetError
 from auth.keyset import TrustRoot
@@ -16,6 +17,15 @@ from services.demo.story import Backstage, tell
 from services.errors import StartError
 from services.local.logins import OPERATOR
 from services.local.stack import LocalStack
+from services.settings import Settings, read_settings
+
+
+class DemoSettings(Settings):
+    """What `carnet demo` reads from the environment."""
+
+    demo_amqp_url: SecretStr | None = Field(
+        default=None, description="Broker of the stack that --url names, by a login that may read"
+    )
 
 
 def demo(
@@ -26,7 +36,7 @@ def demo(
     ] = None,
     amqp_url: Annotated[
         str | None,
-        typer.Option(envvar="CARNET_DEMO_AMQP_URL", help="Its broker, by a login that may read."),
+        typer.Option(help="Its broker, by a login that may read  [CARNET_DEMO_AMQP_URL]"),
     ] = None,
     state: Annotated[
         Path, typer.Option(envvar="CARNET_STATE", help="Folder with its trust root and keys.")
@@ -39,16 +49,18 @@ def demo(
 
     Without --url everything is started in a folder of its own, on free ports, and removed again.
 
+    Examples:
       carnet demo
-
       carnet demo --url http://127.0.0.1:8000 --amqp-url amqp://operator:…@127.0.0.1 --state secrets
     """
     screen = Screen()
+    kept = read_settings(DemoSettings).demo_amqp_url
+    amqp_url = amqp_url or (None if kept is None else kept.get_secret_value())
     passphrase = passphrase_file.read_bytes().strip() if passphrase_file else None
     if url is None:
         asyncio.run(_on_its_own(screen))
     elif amqp_url is None:
-        raise StartError("with --url, name the broker too: --amqp-url amqp://…")
+        raise StartError("with --url, name the broker too: --amqp-url, or CARNET_DEMO_AMQP_URL")
     else:
         asyncio.run(_against(screen, url, amqp_url, state, passphrase))
     screen.summary()

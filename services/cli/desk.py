@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from auth.encryption import DecryptionKey
 from auth.errors import KeySetError
@@ -26,6 +26,7 @@ from messaging.letters import Letter
 from messaging.publisher import Publisher
 from messaging.rpc import RpcClient, RpcRefusedError
 from services.authority import KEY_SET, KEYS, TRUST_ROOT
+from services.cli.places import KEY_SET_FILE, OPERATOR_URL, STATE_FOLDER, TRUST_ROOT_FILE
 from services.contracts.topology import OPERATOR_DESK, USER_SERVICE
 from services.contracts.users import (
     DiscardLetter,
@@ -39,7 +40,7 @@ from services.errors import StartError
 from services.identity import ENCRYPTION_KEY, RotatingSealer
 from services.local.logins import OPERATOR
 from services.local.running import told
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 
 DEADLINE: Final = 10.0
 """Seconds for the broker, or for the user service's answer."""
@@ -54,12 +55,14 @@ _KEPT_URL: Final = Path("rabbitmq", "operator.url")
 class DeskSettings(Settings):
     """Where things are: each at its own place, or in the local stack's state folder."""
 
-    state: Path = Path(".carnet")
-    operator_url: SecretStr | None = None
-    trust_root: Path | None = None
-    key_set: Path | None = None
-    keys: Path | None = None
-    key_passphrase: SecretStr | None = None
+    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
+    operator_url: SecretStr | None = Field(default=None, description=OPERATOR_URL)
+    trust_root: Path | None = Field(default=None, description=TRUST_ROOT_FILE)
+    key_set: Path | None = Field(default=None, description=KEY_SET_FILE)
+    keys: Path | None = Field(
+        default=None, description="Folder with the client's own private keys; else in CARNET_STATE"
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
     @property
     def broker_url(self) -> str:

@@ -1,8 +1,6 @@
 """`carnet doctor`: every start-up check and more, at any time; it says what to do."""
 
 import asyncio
-import json
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -10,16 +8,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from rich.console import Console
 from rich.text import Text
 
 from messaging.findings import Verdict
+from services.cli.answer import Json, print_json
 from services.cli.migrate import Service
+from services.cli.places import OPERATOR_URL, STATE_FOLDER
 from services.doctor.examination import examine_one, examine_stack
 from services.doctor.kinds import KINDS
 from services.doctor.report import Report
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 
 _STYLES: Final = {
     Verdict.OK: "green",
@@ -33,10 +33,14 @@ _SHOWN: Final = {each: each.value for each in Verdict} | {Verdict.FAIL: "FAIL"}
 class DoctorSettings(Settings):
     """What `carnet doctor` reads from the environment, beside a service's own settings."""
 
-    state: Path = Path(".carnet")
-    operator_url: SecretStr | None = None
-    management_url: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
+    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
+    operator_url: SecretStr | None = Field(default=None, description=OPERATOR_URL)
+    management_url: SecretStr | None = Field(
+        default=None,
+        description="The broker's management API, http://name:password@host:15672, of an "
+        "administrator: bindings and policies",
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
 
 def doctor(
@@ -48,7 +52,7 @@ def doctor(
     state: Annotated[
         Path | None, typer.Option(help="The stack's state folder  [CARNET_STATE, or .carnet]")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Check everything and say what to do; exit code 1 if anything is in the way.
 
@@ -57,6 +61,11 @@ def doctor(
 
     CARNET_OPERATOR_URL: AMQP URL of a login that may see all of the broker (the local stack has
     one of its own). CARNET_MANAGEMENT_URL: its management API, http://name:password@host:15672.
+
+    Examples:
+      carnet doctor
+      carnet doctor orders --json
+      docker compose exec orders carnet doctor orders
     """
     settings = read_settings(DoctorSettings)
     management = _secret(settings.management_url)
@@ -104,8 +113,7 @@ def _print_json(reports: list[Report], counts: Counter[Verdict]) -> None:
         for report in reports
         for finding in report.findings
     ]
-    text = json.dumps({"ok": not counts[Verdict.FAIL], "findings": findings}, indent=2)
-    sys.stdout.write(f"{text}\n")
+    print_json({"ok": not counts[Verdict.FAIL], "findings": findings})
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -9,8 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import SecretStr
-from rich.console import Console
+from pydantic import Field, SecretStr
 
 from auth.errors import KeySetError
 from auth.keyset import TrustRoot
@@ -18,10 +17,11 @@ from messaging.database import open_database
 from messaging.migrations import upgrade
 from messaging.rpc import Refused
 from services.authority import KEY_SET, KEYS, TRUST_ROOT
+from services.cli.places import KEY_SET_FILE, STATE_FOLDER, TRUST_ROOT_FILE
 from services.contracts.topology import USER_SERVICE
 from services.errors import StartError
 from services.keyring import ISSUER
-from services.settings import Settings, read_settings
+from services.settings import KEY_OPENER, Settings, read_settings
 from services.users.assembly import Register, open_register
 from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
@@ -36,12 +36,16 @@ T = TypeVar("T")
 class IssuerSettings(Settings):
     """Where things are: each at its own place, or in the local stack's state folder."""
 
-    state: Path = Path(".carnet")
-    database_url: SecretStr | None = None
-    trust_root: Path | None = None
-    key_set: Path | None = None
-    keys: Path | None = None
-    key_passphrase: SecretStr | None = None
+    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
+    database_url: SecretStr | None = Field(
+        default=None, description="The user service's database; else the one in CARNET_STATE"
+    )
+    trust_root: Path | None = Field(default=None, description=TRUST_ROOT_FILE)
+    key_set: Path | None = Field(default=None, description=KEY_SET_FILE)
+    keys: Path | None = Field(
+        default=None, description="Folder with the client's own private keys; else in CARNET_STATE"
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,6 @@ def on_issuer(work: Callable[[IssuerParts], Awaitable[T]]) -> T:
             return await work(await _issuer(settings, register))
 
     return _run(run)
-
-
-def say(line: str) -> None:
-    """One line, as it is."""
-    Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:

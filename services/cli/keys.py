@@ -1,15 +1,14 @@
 """`carnet keys`: which of the issuer's keys signs, and changing to the next."""
 
-import json
-import sys
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from services.cli.issuer import IssuerParts, on_issuer, say
+from services.cli.answer import Json, answer, print_json
+from services.cli.issuer import IssuerParts, on_issuer
 from services.cli.statement import when
 from services.users.acts import Asker
 from services.users.rotation import KeyView
@@ -20,13 +19,16 @@ _KID = 43  # characters of a SHA-256 in base64url: to be copied, never cut
 
 
 @app.command(name="list")
-def list_keys(
-    *, json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
-    """List the issuer's keys, the oldest first: listed as what, signing from when to when."""
+def list_keys(*, json_output: Json = False) -> None:
+    """List the issuer's keys, the oldest first: listed as what, signing from when to when.
+
+    Examples:
+      carnet keys list
+      carnet keys list --json
+    """
     keys = on_issuer(lambda parts: parts.rotation.view())
     if json_output:
-        sys.stdout.write(f"{json.dumps([asdict(key) for key in keys], indent=2)}\n")
+        print_json([asdict(key) for key in keys])
         return
     table = Table(Column("key", no_wrap=True, min_width=_KID), "listed as", "signs", "key file")
     for key in keys:
@@ -37,15 +39,18 @@ def list_keys(
 
 
 @app.command()
-def rotate() -> None:
+def rotate(*, json_output: Json = False) -> None:
     """Let the next key sign from now on, and the present one never again.
 
     The trust root has listed it at least 30 s ago, and its private key is in the issuer's
     folder. All replicas follow within a second; what the old key signed holds. The user service
     does the same by itself after CARNET_ISSUER_KEY_LIFE (30 days).
+
+    Examples:
+      carnet keys rotate
     """
     kid = on_issuer(_rotate)
-    say(f"the issuer signs with {kid} now")
+    answer(f"the issuer signs with {kid} now", {"kid": kid}, as_json=json_output)
 
 
 async def _rotate(parts: IssuerParts) -> str:

@@ -36,6 +36,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "services.cli.doctor:doctor",
         "Check everything and say what to do; exit code 1 if anything is in the way.",
     ),
+    "config": (
+        "services.cli.config:app",
+        "What can be set, what is, and what is wrong with it.",
+    ),
     "revoke": (
         "services.cli.revoke:revoke",
         "Void tokens before their time; what is queued under them is refused as well.",

@@ -8,10 +8,21 @@ from services.cli.lazily import LazyGroup, placeholders
 from services.failure import KNOWN_ERRORS, fail
 from services.logs import configure_logging
 
+HELP: Final = """Async, message-driven services in which trust travels with each message.
+
+Examples:
+  carnet demo                  # see it: sign in, order, five forgeries bounce
+  carnet up                    # run it: three services and a broker, until Ctrl-C
+  carnet doctor                # what is wrong, and what to do
+  carnet config check orders   # could this service start by its settings?
+  carnet dead-letters list     # what was refused, and why
+  carnet --install-completion  # complete commands and options in this shell
+"""
+
 app: Final = typer.Typer(
     name="carnet",
     cls=LazyGroup,
-    help="Async, message-driven services in which trust travels with each message.",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -43,8 +43,9 @@ def service(
     """Write a service that works: contract, handler, policy, store, migration, tests.
 
     A Python package of its name, in the current folder; nothing is overwritten. It takes one
-    command, keeps what comes by it, and tells an event. Example:
+    command, keeps what comes by it, and tells an event.
 
+    Examples:
       carnet new service billing
     """
     package = _package(name)

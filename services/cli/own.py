@@ -1,6 +1,5 @@
 """`carnet services`: services of one's own on a local stack."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from services.authority import Authority
 from services.cli.amend import STATE, State, key_passphrase
+from services.cli.answer import Json, print_json
 from services.declared import FILE, Declared, DeclaredService, read_all_declared, read_declared
 from services.errors import StartError
 from services.local.running import told
@@ -23,8 +23,6 @@ app: Final = typer.Typer(
     no_args_is_help=True,
 )
 
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command()
 def add(
@@ -33,14 +31,15 @@ def add(
     ],
     *,
     state: State = STATE,
-    json_output: JsonOutput = False,
+    json_output: Json = False,
 ) -> None:
     """Let the local stack know a service: its keys, rights, queue, scopes and broker login.
 
     It is taken up when the stack starts. Repeat it after each change of service.toml. Elsewhere
     than on a local stack the trust root lists it, with what its README names:
-    carnet trust register. Example:
+    carnet trust register.
 
+    Examples:
       carnet services add billing
     """
     service = read_declared(folder / FILE)
@@ -58,7 +57,7 @@ def add(
         f"carnet services run {service.client}",
     ]
     if json_output:
-        _print_json({"client": service.client, "declared": str(target), "next": then})
+        print_json({"client": service.client, "declared": str(target), "next": then})
         return
     console = Console(highlight=False)
     console.print(
@@ -68,11 +67,15 @@ def add(
 
 
 @app.command(name="list")
-def list_services(*, state: State = STATE, json_output: JsonOutput = False) -> None:
-    """List the services of one's own that the local stack knows."""
+def list_services(*, state: State = STATE, json_output: Json = False) -> None:
+    """List the services of one's own that the local stack knows.
+
+    Examples:
+      carnet services list
+    """
     declared = read_all_declared(state / DECLARED)
     if json_output:
-        _print_json([_described(each, state) for each in declared])
+        print_json([_described(each, state) for each in declared])
         return
     table = Table("client", "takes", "hears", "tells", "acts at", "on this stack")
     for each in declared:
@@ -91,6 +94,9 @@ def run(
     """Run a service of one's own beside `carnet up`, from the folder that its package is in.
 
     It gets its settings from the stack, and the rest of the environment as it is.
+
+    Examples:
+      carnet services run billing
     """
     service = _known(read_all_declared(state / DECLARED), client, state)
     settings = told(state, service.client)
@@ -113,7 +119,3 @@ def _known(declared: Declared, client: str, state: Path) -> DeclaredService:
 def _described(service: DeclaredService, state: Path) -> dict[str, object]:
     known = service.model_dump(mode="json")
     return {**known, "running_stack_knows_it": told(state, service.client) is not None}
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(f"{json.dumps(value, indent=2)}\n")

@@ -6,17 +6,41 @@ from typing import NoReturn
 
 
 def users() -> NoReturn:
-    """Run the user service (the issuer). Settings: CARNET_… variables."""
+    """Run the user service (the issuer). Settings: CARNET_… variables.
+
+    What it can be told says carnet config list users, and whether it could start
+    carnet config check users.
+
+    Examples:
+      carnet users
+      CARNET_LOG_FORMAT=console carnet users
+    """
     _run("users")
 
 
 def gateway() -> NoReturn:
-    """Run the HTTP gateway. Settings: CARNET_… variables."""
+    """Run the HTTP gateway. Settings: CARNET_… variables.
+
+    What it can be told says carnet config list gateway, and whether it could start
+    carnet config check gateway.
+
+    Examples:
+      carnet gateway
+      CARNET_LOG_FORMAT=console carnet gateway
+    """
     _run("gateway")
 
 
 def orders() -> NoReturn:
-    """Run the order service. Settings: CARNET_… variables."""
+    """Run the order service. Settings: CARNET_… variables.
+
+    What it can be told says carnet config list orders, and whether it could start
+    carnet config check orders.
+
+    Examples:
+      carnet orders
+      CARNET_LOG_FORMAT=console carnet orders
+    """
     _run("orders")
 
 

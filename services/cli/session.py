@@ -1,7 +1,5 @@
 """`carnet login`, `carnet whoami`, `carnet logout`: a session of the command line's own."""
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
@@ -11,8 +9,8 @@ import httpx
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.cli.answer import Json, answer, print_json, say
 from services.cli.credentials import CredentialFile, Credentials, NotSignedInError
-from services.cli.issuer import say
 from services.errors import StartError
 from services.settings import is_loopback
 
@@ -29,7 +27,6 @@ SLOWER: Final = 5.0
 Url = Annotated[
     str, typer.Option(envvar="CARNET_URL", help="The gateway, as it calls itself: https://host.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 _Plain = Annotated[str, Field(pattern=r"^[\x20-\x7E]{0,500}$")]
@@ -105,10 +102,10 @@ def login(
     """Sign in with a browser, on this machine or another; the password is never typed here.
 
     Prints an address and a code, and waits. The tokens are kept in a file that only you can read,
-    and end with `carnet logout`. Examples:
+    and end with `carnet logout`.
 
+    Examples:
       carnet login
-
       carnet login --url https://carnet.example --scope orders:read
     """
     with httpx.Client(timeout=DEADLINE) as http:
@@ -126,14 +123,18 @@ def login(
     say(f"signed in as {session['name']} ({session['scope']})")
 
 
-def whoami(*, as_json: Json = False) -> None:
-    """Say who is signed in, and what the session may do; asks the gateway."""
+def whoami(*, json_output: Json = False) -> None:
+    """Say who is signed in, and what the session may do; asks the gateway.
+
+    Examples:
+      carnet whoami --json
+    """
     kept = CredentialFile()
     with httpx.Client(timeout=DEADLINE) as http:
         credentials = renewed(http, kept)
         session = _session(http, credentials.issuer, credentials.access_token)
-    if as_json:
-        sys.stdout.write(f"{json.dumps({'issuer': credentials.issuer, **session}, indent=2)}\n")
+    if json_output:
+        print_json({"issuer": credentials.issuer, **session})
         return
     say(f"{session['name']} ({', '.join(session['roles'])}), subject {session['sub']}")
     say(f"at {credentials.issuer}, with {session['scope']}, session {session['sid']}")
@@ -144,14 +145,20 @@ def logout(
     forget: Annotated[
         bool, typer.Option("--forget", help="Only delete the file: the session goes on.")
     ] = False,
+    json_output: Json = False,
 ) -> None:
-    """End the session at the gateway, and delete its tokens here."""
+    """End the session at the gateway, and delete its tokens here.
+
+    Examples:
+      carnet logout
+      carnet logout --forget
+    """
     kept = CredentialFile()
     with kept.alone():
         if not forget and kept.path.exists():
             _revoke(kept.read())
         kept.delete()
-    say("signed out")
+    answer("signed out", {"ended": not forget}, as_json=json_output)
 
 
 def renewed(http: httpx.Client, kept: CredentialFile) -> Credentials:

@@ -1,8 +1,6 @@
 """`carnet shards`: how many queues the order commands are spread over, changed while all runs."""
 
 import asyncio
-import json
-import sys
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -13,8 +11,9 @@ from rich.table import Table
 from messaging.inspection import QueueCount, count_queues, left_shards
 from messaging.sharding import MAX_SHARDS
 from messaging.topology import declare
+from services.cli.answer import Json, print_json, say
 from services.cli.desk import connected, read_desk_settings
-from services.cli.issuer import say
+from services.cli.progress import working
 from services.contracts.topology import orders_commands, whole_topology
 
 WITHIN: Final = 60.0
@@ -24,7 +23,7 @@ WITHIN: Final = 60.0
 def shards(
     number: Annotated[int, typer.Argument(min=1, max=MAX_SHARDS, help="Queues from now on.")],
     *,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Spread the order commands over so many queues, from now on.
 
@@ -35,11 +34,16 @@ def shards(
     More: this first, then CARNET_ORDERS_SHARDS for the order service, then for the gateways.
 
     Fewer: for the gateways first, then for the order service, and this last.
+
+    Examples:
+      carnet shards 4
+      carnet shards 4 --json
     """
-    counts, left = asyncio.run(_change(number))
+    with working("making and counting queues"):
+        counts, left = asyncio.run(_change(number))
     if json_output:
         told = {name: asdict(count) for name, count in (counts | left).items()}
-        sys.stdout.write(f"{json.dumps(told, indent=2)}\n")
+        print_json(told)
         return
     table = Table("queue", "wait", "consume")
     for name, count in (counts | left).items():

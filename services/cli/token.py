@@ -22,6 +22,7 @@ from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from services.authority import KEY_SET, TRUST_ROOT
 from services.cli.amend import STATE, State
+from services.cli.answer import Json, print_json
 from services.errors import StartError
 
 app: Final = typer.Typer(help="Read and explain tokens.", no_args_is_help=True)
@@ -86,15 +87,15 @@ def inspect(
         str | None,
         typer.Option(help="Judge as this receiver would; by default, as the one it names."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Decode a token, explain each claim, and show each check with its verdict.
 
     Exits with 1 where the token is refused. Whether its session or subject was revoked is known
-    to running services alone, and not said here. Examples:
+    to running services alone, and not said here.
 
+    Examples:
       carnet token inspect eyJhbGciOi…
-
       pbpaste | carnet token inspect --audience order-service
     """
     text = (sys.stdin.read() if unverified_token == "-" else unverified_token).strip()  # noqa: S105
@@ -147,8 +148,7 @@ def _print_json(header: dict[str, str], claims: dict[str, Any], results: list[Ch
     checks = [
         {"check": r.check.name.lower(), "verdict": r.verdict, "detail": r.detail} for r in results
     ]
-    sys.stdout.write(json.dumps({"header": header, "claims": claims, "checks": checks}, indent=2))
-    sys.stdout.write("\n")
+    print_json({"header": header, "claims": claims, "checks": checks})
 
 
 def _print_tables(

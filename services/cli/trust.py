@@ -1,7 +1,5 @@
 """`carnet trust`: makes, changes and signs the key set statement. Needs no broker."""
 
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -17,6 +15,7 @@ from auth.keys import Algorithm, SigningKey
 from auth.publickey import read_recipient_key, read_verification_key
 from auth.statement import KeySetDraft
 from services.cli.amend import STATE, State, amend, key_passphrase, open_folder
+from services.cli.answer import Json, print_json
 from services.cli.statement import as_json, describe, needs_signing
 from services.contracts.clients import CLIENTS, EVENTS, Grant
 from services.contracts.topology import GATEWAY, USER_SERVICE
@@ -32,7 +31,12 @@ app: Final = typer.Typer(
 _DAY: Final = 24 * 3600
 
 Owner: TypeAlias = Annotated[
-    str, typer.Argument(metavar="CLIENT|issuer", help="Whose key: a client's, or the issuer's.")
+    str,
+    typer.Argument(
+        metavar="CLIENT|issuer",
+        help="Whose key: a client's, or the issuer's.",
+        autocompletion=lambda: [ISSUER, *CLIENTS],
+    ),
 ]
 
 
@@ -44,11 +48,16 @@ def init(
         Path | None,
         typer.Option(help="The issuer's public key (JWK or PEM); without it, keys are made here."),
     ] = None,
+    json_output: Json = False,
 ) -> None:
     """Make a trust root and the first statement, which lists the issuer and no client yet.
 
     CARNET_ROOT_PASSPHRASE (or …_FILE) encrypts the root's private key, CARNET_KEY_PASSPHRASE
     the issuer's.
+
+    Examples:
+      carnet trust init --state root-of-trust
+      carnet trust init --issuer-key issuer.jwk
     """
     authority, keyring = open_folder(state)
     now = time.time()
@@ -62,6 +71,9 @@ def init(
             draft.add_issuer_key(read_verification_key(issuer_key), "active")
         authority.ensure_root()
         key_set = authority.publish(draft, now=now)
+    if json_output:
+        print_json(as_json(key_set))
+        return
     console = Console()
     made = f"made a trust root in {state}; keep {state}/root apart from every service"
     console.print(made, markup=False, soft_wrap=True)
@@ -72,14 +84,19 @@ def init(
 def show(
     *,
     state: State = STATE,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
-    """Verify the present statement and show what it says."""
+    """Verify the present statement and show what it says.
+
+    Examples:
+      carnet trust show
+      carnet trust show --json
+    """
     authority, _ = open_folder(state)
     now = time.time()
     key_set = authority.current(now=now)
     if json_output:
-        sys.stdout.write(f"{json.dumps(as_json(key_set), indent=2)}\n")
+        print_json(as_json(key_set))
         return
     Console().print(describe(key_set, now=now))
     if needs_signing(key_set, now=now):
@@ -98,14 +115,18 @@ def key(
     """Make a private key, or read the one that is there, and print its public JWK.
 
     CARNET_KEY_PASSPHRASE (or …_FILE) encrypts it. Give what is printed to the operator, for
-    `carnet trust register` or `rotate`.
+    carnet trust register or rotate.
+
+    Examples:
+      carnet trust key keys/seal.pem > seal.jwk
+      carnet trust key --enc keys/enc.pem > enc.jwk
     """
     passphrase = key_passphrase()
     if not path.exists():
         made = DecryptionKey.generate() if enc else SigningKey.generate(algorithm)
         made.save(path, passphrase)
     kind = DecryptionKey if enc else SigningKey
-    sys.stdout.write(f"{json.dumps(kind.load(path, passphrase).public.to_jwk(), indent=2)}\n")
+    print_json(kind.load(path, passphrase).public.to_jwk())
 
 
 @app.command()
@@ -129,17 +150,17 @@ def register(
         Path | None, typer.Option(help="Public key that it is written to with: JWK or PEM.")
     ] = None,
     state: State = STATE,
+    json_output: Json = False,
 ) -> None:
     """List a client with its keys and what it may do.
 
     A service of this system gets what it needs where no right is named, and one of one's own what
     its service.toml says: then the gateway gets the right to send it its commands. Without --key,
-    both keys are made here. Examples:
+    both keys are made here.
 
+    Examples:
       carnet trust register api-gateway
-
       carnet trust register reports --scopes orders:read --key reports.jwk
-
       carnet trust register billing --service service.toml --key seal.jwk --enc enc.jwk
     """
     _check_client_id(client)
@@ -173,7 +194,7 @@ def register(
             _widen(draft, GATEWAY, Grant(frozenset(declared.commands), frozenset({client})))
         return f"registered {client} with key {public.kid}"
 
-    amend(state, change)
+    amend(state, change).tell(as_json=json_output)
 
 
 @app.command(name="grant")
@@ -190,10 +211,11 @@ def grant_more(
         list[str] | None, typer.Option(help="Scope that it may ask for itself too; repeatable.")
     ] = None,
     state: State = STATE,
+    json_output: Json = False,
 ) -> None:
     """Let a listed client do more than before; its keys stay.
 
-    Example:
+    Examples:
       carnet trust grant api-gateway --publishes billing.refund.v1 --exchanges billing
     """
     more = Grant(frozenset(publishes or ()), frozenset(exchanges or ()), frozenset(scopes or ()))
@@ -205,7 +227,7 @@ def grant_more(
         _widen(draft, client, more)
         return f"{client} may do more"
 
-    amend(state, change)
+    amend(state, change).tell(as_json=json_output)
 
 
 @app.command()
@@ -225,6 +247,7 @@ def rotate(
         ),
     ] = None,
     state: State = STATE,
+    json_output: Json = False,
 ) -> None:
     """Change a key in two steps, each a statement to hand to all services.
 
@@ -232,6 +255,12 @@ def rotate(
     here). Once every service knows it (30 s and more later), the same command makes it the
     active one and retires the old. With --ahead the issuer gets a stock of next keys, to which
     it changes by itself, one after the other.
+
+    Examples:
+      carnet trust rotate api-gateway
+      carnet trust rotate api-gateway --grace 3600
+      carnet trust rotate billing --key next.jwk
+      carnet trust rotate issuer --ahead 4
     """
     if ahead is not None and (owner != ISSUER or key is not None):
         raise typer.BadParameter("--ahead is for the issuer, whose keys are made here")
@@ -262,7 +291,7 @@ def rotate(
             f"when every service has this statement: carnet trust rotate {owner}"
         )
 
-    amend(state, change if ahead is None else stock)
+    amend(state, change if ahead is None else stock).tell(as_json=json_output)
 
 
 @app.command()
@@ -273,10 +302,15 @@ def withdraw(
         str | None, typer.Option(help="Only this key; without it, the client as a whole.")
     ] = None,
     state: State = STATE,
+    json_output: Json = False,
 ) -> None:
     """Stop believing a key, or a client, whatever it has signed and whenever.
 
     Private keys of it that are kept here are set aside: nothing lists or uses them again.
+
+    Examples:
+      carnet trust withdraw billing
+      carnet trust withdraw issuer --kid NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
     if owner == ISSUER and kid is None:
         raise typer.BadParameter("name the issuer's key with --kid")
@@ -290,10 +324,10 @@ def withdraw(
             return f"withdrew {kid}; {owner} has no active key now: carnet trust rotate {owner}"
         return f"withdrew {kid}"
 
-    amend(state, change)
+    amended = amend(state, change)
     _, keyring = open_folder(state)
-    for path in keyring.set_aside(owner, kid, now=time.time()):
-        Console().print(f"set aside {path}", highlight=False, markup=False, soft_wrap=True)
+    aside = [f"set aside {path}" for path in keyring.set_aside(owner, kid, now=time.time())]
+    amended.tell(*aside, as_json=json_output)
 
 
 @app.command()
@@ -301,9 +335,16 @@ def sign(
     *,
     days: Annotated[int, typer.Option(min=1, max=90, help="For how long.")] = 90,
     state: State = STATE,
+    json_output: Json = False,
 ) -> None:
-    """Sign the present statement anew, with a new version and a new end."""
-    amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
+    """Sign the present statement anew, with a new version and a new end.
+
+    Examples:
+      carnet trust sign
+      carnet trust sign --days 30
+    """
+    amended = amend(state, lambda _draft, _keyring: "nothing else changed", life=days * _DAY)
+    amended.tell(as_json=json_output)
 
 
 def _widen(draft: KeySetDraft, client: str, more: Grant) -> None:

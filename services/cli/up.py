@@ -10,21 +10,31 @@ from pydantic import Field, SecretStr
 from rich.console import Console
 
 from messaging.sharding import MAX_SHARDS
+from services.cli.places import STATE_FOLDER
 from services.local.ports import LOOPBACK
 from services.local.stack import LocalStack
-from services.settings import BrokerLogin, Settings, read_settings
+from services.settings import (
+    BROKER_LOGIN,
+    KEY_OPENER,
+    ORDERS_SHARDS,
+    BrokerLogin,
+    Settings,
+    read_settings,
+)
 
 
 class StackSettings(Settings):
     """What `carnet up` reads from the environment."""
 
-    state: Path = Path(".carnet")
-    amqp_url: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
-    host: str = LOOPBACK
-    port: int = Field(default=8000, ge=1, le=65535)
-    broker_login: BrokerLogin = "password"
-    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
+    amqp_url: SecretStr | None = Field(
+        default=None, description="A broker that is there; else the stack starts one of its own"
+    )
+    key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
+    host: str = Field(default=LOOPBACK, description="Address that the gateway listens on")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port that the gateway listens on")
+    broker_login: BrokerLogin = Field(default="password", description=BROKER_LOGIN)
+    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS, description=ORDERS_SHARDS)
     playground: bool = Field(
         default=True, description="Let users tamper with messages of their own, to see them stopped"
     )
@@ -40,7 +50,15 @@ def up(
         typer.Option(help="Folder of keys, databases, broker, logs  [CARNET_STATE, or .carnet]"),
     ] = None,
 ) -> None:
-    """Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C."""
+    """Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C.
+
+    Keeps keys, databases and logs in one folder, and goes on with what is there.
+
+    Examples:
+      carnet up
+      carnet up --port 8080 --state /tmp/shop
+      CARNET_AMQP_URL=amqp://guest:guest@127.0.0.1 carnet up
+    """
     settings = read_settings(StackSettings)
     console = Console(stderr=True, highlight=False)
     stack = LocalStack(

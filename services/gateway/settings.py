@@ -83,7 +83,10 @@ class GatewaySettings(ServiceSettings):
     @model_validator(mode="after")
     def _origins(self) -> Self:
         if any(_ORIGIN.fullmatch(origin) is None for origin in self.cors_origins):
-            raise ValueError("an origin has the form https://host or http://host:port, never *")
+            raise ValueError(
+                "CARNET_CORS_ORIGINS: an origin has the form https://host or http://host:port, "
+                "never *"
+            )
         return self
 
     def doubts(self) -> Iterator[str]:

@@ -23,7 +23,7 @@ from services.local.logins import OPERATOR, Login
 from services.local.ports import LOOPBACK
 from services.local.service import CLIENTS
 from services.local.trust import make_local_trust
-from services.settings import Settings, read_settings
+from services.settings import ORDERS_SHARDS, Settings, read_settings
 
 AMQP_PORT: Final = 5672
 BROKER_HOST: Final = "rabbitmq"
@@ -33,8 +33,10 @@ CLUSTER_HOSTS: Final = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 DATABASE_HOST: Final = "postgres"
 
 
-class _ShardSettings(Settings):
-    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+class SecretsSettings(Settings):
+    """What `make secrets` reads from the environment."""
+
+    orders_shards: int = Field(default=1, ge=1, le=MAX_SHARDS, description=ORDERS_SHARDS)
 
 
 def make_secrets(folder: Path, *, shards: int = 1) -> None:
@@ -110,7 +112,7 @@ def _open_to_containers(keys: Path) -> None:
 def main() -> None:
     folder = Path(sys.argv[1])
     try:
-        make_secrets(folder, shards=read_settings(_ShardSettings).orders_shards)
+        make_secrets(folder, shards=read_settings(SecretsSettings).orders_shards)
     except (StartError, AuthError) as error:
         sys.exit(f"carnet: {error}")
     sys.stderr.write(f"carnet: the secrets are in {folder}/\n")

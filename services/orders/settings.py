@@ -24,6 +24,7 @@ class OrderSettings(ServiceSettings):
     )
     signature_process: bool = Field(
         default_factory=has_several_cores,
+        json_schema_extra={"default": "true where there are several cores"},
         description="Check signatures in a process beside, once there are many",
     )
     concurrency: int = Field(default=CONCURRENCY, ge=1, le=1000, description="Handlers at once")

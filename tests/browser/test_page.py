@@ -21,7 +21,7 @@ FORGED = {
 PAGE_OF_ORDERS = 8
 TIME = re.compile(r"^[\d.]+ (µs|ms)$")
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=str)

@@ -134,9 +134,10 @@ async def test_what_expired_is_released(box: Letterbox, shop: ShopClient, sign_u
     await box.refused(late)
     assert [line["reason"] for line in await _list(box)] == ["expired"]
 
-    released = await box.dead_letters("release", "--reason", "expired")
+    released = await box.dead_letters("release", "--reason", "expired", "--json")
 
     assert released.code == 0, told(released)
+    assert json.loads(released.out) == {"released": 1, "stay": {}, "refusals": []}
     await _until_placed(shop, ada, order_id)
 
 

@@ -631,3 +631,28 @@ def test_more_is_not_given_of(ready: Operator, arguments: tuple[str, ...]) -> No
     ready.does("register", "api-gateway")
 
     assert isinstance(ready.fails("grant", *arguments), KeySetError)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("register", "reports", "--scopes", "orders:read"),
+        ("rotate", "issuer", "--ahead", "3"),
+        ("sign", "--days", "30"),
+    ],
+)
+def test_a_change_is_told_to_programs(ready: Operator, arguments: tuple[str, ...]) -> None:
+    told = json.loads(ready.run(*arguments, "--json").stdout)
+
+    key_set = ready.key_set()
+    assert (told["version"], told["exp"]) == (key_set.version, key_set.expires_at)
+    assert told["done"][0]
+
+
+def test_keys_that_were_set_aside_are_told_to_programs(ready: Operator) -> None:
+    ready.does("register", "reports", "--scopes", "orders:read")
+
+    told = json.loads(ready.run("withdraw", "reports", "--json").stdout)
+
+    assert told["done"][0] == "withdrew reports"
+    assert [line.partition(" /")[0] for line in told["done"][1:]] == ["set aside"] * 2

@@ -402,3 +402,37 @@ def test_what_is_no_export_is_refused(stack: Stack, tmp_path: Path, content: str
     file.write_text(content)
 
     assert "no export" in stack.fails("audit", "verify", "--against", str(file))
+
+
+def test_what_was_done_is_told_to_programs(stack: Stack) -> None:
+    """Each command that changes something says it as JSON, and nothing else."""
+    added = json.loads(stack.does("accounts", "add", "ada", "--json"))
+    sid = stack.session()
+    stack.lists_next()
+    stack.listed()
+    stack.an_hour_passes()
+
+    assert (added["name"], added["enabled"]) == ("ada", True)
+    assert [
+        json.loads(stack.does(*arguments, "--json"))
+        for arguments in (
+            ("accounts", "roles", "ada", "--role", "operator"),
+            ("accounts", "password", "ada"),
+            ("accounts", "disable", "ada"),
+            ("accounts", "enable", "ada"),
+            ("revoke", "--session", sid),
+            ("revoke", "--user", "ada"),
+            ("revoke", "--restored"),
+        )
+    ] == [
+        {"name": "ada", "roles": ["operator"]},
+        {"name": "ada", "changed": ["password"]},
+        {"name": "ada", "enabled": False},
+        {"name": "ada", "enabled": True},
+        {"revoked": "session", "session": sid},
+        {"revoked": "user", "user": "ada"},
+        {"revoked": "nobody", "counted_anew": True},
+    ]
+    assert json.loads(stack.does("keys", "rotate", "--json")) == {"kid": stack.signing()}
+    verified = json.loads(stack.does("audit", "verify", "--json"))
+    assert (verified["entries"] > 0, verified["faults"]) == (True, [])
