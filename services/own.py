@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ from messaging.unit_of_work import UnitOfWork
 from services.broker_login import broker_tokens
 from services.declared import DeclaredService
 from services.errors import StartError
-from services.http import HttpServer, health_app
+from services.health import HealthServer
 from services.identity import Identity, load_identity
 from services.onward_carnets import ExchangedCarnets
 from services.own_carnets import OwnCarnets
 from services.runtime import run_service
 from services.settings import ServiceSettings
 from services.startup import require_broker, require_standing
+from services.telemetry.opening import open_telemetry
 from services.trust import open_live_trust, trust_supply
 
 
@@ -99,18 +101,19 @@ async def serve(service: OwnService, settings: ServiceSettings, shutdown: asynci
     """
     service.check()
     clock, client_id = time.time, service.declared.client
-    broker = Broker(settings.amqp_url.get_secret_value(), name=client_id)
+    telemetry = open_telemetry(client_id, os.environ)
+    broker = Broker(settings.amqp_url.get_secret_value(), name=client_id, telemetry=telemetry)
     trust = open_live_trust(client_id, settings, broker, clock=clock)
     identity = load_identity(client_id, settings, trust.key_set)
     identity.sealer.follow(trust)
     require_standing(settings, identity, trust.key_set, now=clock())
     await upgrade(settings.database_url.get_secret_value(), service.migrations)
     database = open_database(settings.database_url.get_secret_value())
-    health = HttpServer(
-        health_app({"commands": lambda: service.commands.ready, "trust": lambda: trust.fresh}),
+    health = HealthServer(
+        {"commands": lambda: service.commands.ready, "trust": lambda: trust.fresh},
+        metrics=telemetry.metrics,
         host=settings.host,
         port=settings.port,
-        drain=settings.shutdown_deadline,
     )
     try:
         await broker.start(settings.start_deadline, tokens=broker_tokens(settings, identity.sealer))
