@@ -89,6 +89,7 @@ class Family(Generic[Series]):
     kind: Kind
     labels: tuple[str, ...]
     make: Callable[[], Series]
+    most: int = MAX_SERIES
     series: dict[tuple[str, ...], Series] = field(default_factory=dict)
 
     def of(self, *values: str) -> Series:
@@ -102,7 +103,7 @@ class Family(Generic[Series]):
             return found
         if len(values) != len(self.labels):
             raise ValueError(f"{self.name} has the labels {self.labels}")
-        if len(self.series) >= MAX_SERIES:
+        if len(self.series) >= self.most:
             values = (OTHER,) * len(self.labels)
         return self.series.setdefault(values, self.make())
 
@@ -137,9 +138,13 @@ class Metrics:
         *,
         labels: Sequence[str] = (),
         bounds: Sequence[float] = SECONDS,
+        most: int = MAX_SERIES,
     ) -> Family[Histogram]:
-        """What is measured; `bounds`: of its buckets, ascending, without infinity."""
-        return self._family(name, text, "histogram", labels, lambda: Histogram(bounds))
+        """What is measured; `bounds`: of its buckets, ascending, without infinity.
+
+        most: series, where all labels together can have more values, and no stranger makes them up.
+        """
+        return self._family(name, text, "histogram", labels, lambda: Histogram(bounds), most=most)
 
     def before(self, refresh: Callable[[], Awaitable[None]]) -> None:
         """Have `refresh` look up what a `Reading` tells, each time before numbers are told.
@@ -163,13 +168,16 @@ class Metrics:
         kind: Kind,
         labels: Sequence[str],
         make: Callable[[], Series],
+        *,
+        most: int = MAX_SERIES,
     ) -> Family[Series]:
         """The family of this name: the parts of a process may share one.
 
         Raises:
             ValueError: there is another one of that name.
         """
-        family = self._families.setdefault(name, Family(name, text, kind, tuple(labels), make))
+        new = Family(name, text, kind, tuple(labels), make, most)
+        family = self._families.setdefault(name, new)
         if (family.text, family.kind, family.labels) != (text, kind, tuple(labels)):
             raise ValueError(f"{name} is another family already")
         if not family.labels:

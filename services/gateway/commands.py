@@ -28,7 +28,7 @@ from services.gateway.idempotency import (
     message_id_of,
     request_hash_of,
 )
-from services.gateway.journeys import mark_of
+from services.gateway.journeys import Marks
 from services.gateway.problems import ProblemError
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -83,6 +83,7 @@ class Commands:
         self._clock = clock
         self._deadline = deadline
         self._sharding = sharding
+        self._marks = Marks()
 
     async def accept(self, wish: Wish) -> str:
         """Return the id of the order concerned once the broker holds the command.
@@ -130,7 +131,8 @@ class Commands:
             about = wish.command.concerns(message_id) or message_id
             shard = self._sharding.shard(about=about, subject=wish.caller.claims.sub)
         envelope = Envelope.sealed(route, body, seal=seal, carnet=carnet, shard=shard)
-        if mark := mark_of(wish.journey, now=now):
+        subject = wish.caller.claims.sub
+        if mark := self._marks.of(wish.journey, subject=subject, now=now):
             envelope = replace(envelope, headers={**envelope.headers, JOURNEY: str(mark)})
         await self._publisher.publish(envelope, deadline=self._deadline)
 

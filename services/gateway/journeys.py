@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from auth.errors import RefusalError
 from auth.message import VerifiedMessage
 from auth.statements import Revocation
 from auth.tokens import AccessClaims
-from messaging.journeys import Mark
+from messaging.journeys import RATE, Mark
 from services.contracts.journeys import MessageJourney
 from services.contracts.topology import ORDER_SERVICE
 from services.gateway.dependents import Dependents
@@ -36,6 +37,8 @@ SOUND: Final = re.compile(FORM)
 
 MAX_STREAMS: Final = 5
 """Open streams of one user at one gateway."""
+MAX_MARKED: Final = RATE // 2
+"""Messages that one user may mark in a second; the order service reports on `RATE` of all."""
 MAX_QUEUED: Final = 64
 """Reports that wait for one client before it counts as too slow."""
 RETRY: Final = 2.0
@@ -44,12 +47,25 @@ RETRY: Final = 2.0
 _RANDOM_BYTES: Final = 16
 
 
-def mark_of(asked: str | None, *, now: float) -> Mark | None:
-    """The mark that a client's header asks for; None where it asks for none."""
-    if asked is None or SOUND.fullmatch(asked) is None:
-        return None
-    stream, _, message = asked.partition(".")
-    return Mark(stream, message, int(now * 1000))
+@dataclass(slots=True)
+class Marks:
+    """Which messages are marked: so many of one user's that others have reports left."""
+
+    _second: int = 0
+    _marked: Counter[str] = field(default_factory=Counter)
+
+    def of(self, asked: str | None, *, subject: str, now: float) -> Mark | None:
+        """The mark that a client's header asks for; None where it asks for none or for too many."""
+        if asked is None or SOUND.fullmatch(asked) is None:
+            return None
+        if int(now) != self._second:
+            self._second = int(now)
+            self._marked.clear()
+        self._marked[subject] += 1
+        if self._marked[subject] > MAX_MARKED:
+            return None
+        stream, _, message = asked.partition(".")
+        return Mark(stream, message, int(now * 1000))
 
 
 @dataclass(eq=False, slots=True)

@@ -22,6 +22,10 @@ OTHER: Final = "_OTHER"
 
 NO_ROUTE: Final = ""
 SERVER_FAULT: Final = 500
+METHOD_NOT_ALLOWED: Final = 405
+
+MAX_SERIES: Final = 2000
+"""Of requests: more than there are routes with each of their statuses."""
 
 BOUNDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
@@ -45,6 +49,7 @@ class Observed:
             "Time until the answer to a request began; a stream goes on after that.",
             labels=("http_request_method", "http_route", "http_response_status_code"),
             bounds=BOUNDS,
+            most=MAX_SERIES,
         )
         telemetry.metrics.gauge(
             "http_server_active_requests", "Requests, and open streams, at this moment."
@@ -68,9 +73,8 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._durations.of(_method(scope), _route(scope), str(status)).observe(
-                    time.perf_counter() - began
-                )
+                seconds = time.perf_counter() - began
+                self._durations.of(*_labels(scope, status)).observe(seconds)
             await send(message)
 
         await self._app(scope, receive, sending)
@@ -96,6 +100,13 @@ class Observed:
                 span.note("http.response.status_code", status)
             if status >= SERVER_FAULT:
                 span.fail(str(status))
+
+
+def _labels(scope: Scope, status: int) -> tuple[str, str, str]:
+    """Method, route and status; a method that no route has, a stranger may try on each."""
+    if status == METHOD_NOT_ALLOWED:
+        return OTHER, NO_ROUTE, str(status)
+    return _method(scope), _route(scope), str(status)
 
 
 def _method(scope: Scope) -> str:

@@ -46,6 +46,7 @@ async def watched(
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         async with LocalStack(tmp_path_factory.mktemp("watched"), throwaway=True) as stack:
+            environment.undo()  # no other stack is meant
             addresses = {
                 name: f"{LOOPBACK}:{stack.services[name].port}" for name in ("users", "orders")
             }

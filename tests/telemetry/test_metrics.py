@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from messaging.metrics import MAX_SERIES, OTHER, Metrics
 from services.demo.client import Account, ShopClient, next_event
+from services.gateway.observing import METHODS
 from services.telemetry.exposition import CONTENT_TYPE, exposition
 from tests.telemetry.conftest import Watched
 from tests.telemetry.expressions import labels_of
@@ -159,6 +160,24 @@ async def test_requests_are_counted_by_route_and_status_and_never_by_address(
     scraped = await watched.scrape("gateway")
     assert "made-up" not in scraped
     assert "PROPFIND" not in scraped
+
+
+async def test_who_tries_each_method_everywhere_takes_no_place_from_others(
+    watched: Watched, value: Value
+) -> None:
+    """Of places there are so many; what finds none is told under another name, faults too."""
+    async with httpx.AsyncClient(base_url=watched.stack.gateway_url, trust_env=False) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        for path in paths:
+            for method in sorted(METHODS - {"GET", "HEAD", "POST", "CONNECT"}):
+                await client.request(method, path.replace("{", "").replace("}", ""))
+
+    name = "http_server_request_duration_seconds_count"
+    scraped = await watched.scrape("gateway")
+    refused = [line for line in scraped.splitlines() if name in line and '_code="405"' in line]
+    assert len(refused) == 1
+    assert 'http_route=""' in refused[0]
+    assert await value("gateway", name, {"http_response_status_code": OTHER}) == 0
 
 
 async def test_no_label_is_of_a_user_or_a_message(

@@ -11,7 +11,7 @@ import pytest
 
 from messaging.journeys import JOURNEY, RATE, Mark
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, PLACE_ORDER
-from services.gateway.journeys import MAX_STREAMS
+from services.gateway.journeys import MAX_MARKED, MAX_STREAMS, Marks
 from tests.services.gateway.conftest import OpenStack
 from tests.services.gateway.stack import PATIENCE, TEA, Stack, User
 from tests.services.gateway.test_events import Event, Events, with_life
@@ -168,6 +168,17 @@ async def test_orders_that_share_a_transaction_are_each_reported(own_stack: Open
     assert {journey["message"] for journey in told} == {str(number) for number in range(10)}
     assert {journey["outcome"] for journey in told} == {"done"}
     assert min(journey["arrived_ms"] - journey["published_ms"] for journey in told) > 0
+
+
+async def test_one_user_marks_no_more_than_leaves_reports_for_others() -> None:
+    marks, other = Marks(), "B" * 22
+    asked = [f"{'A' * 22}.{number}" for number in range(3 * MAX_MARKED)]
+
+    marked = [marks.of(each, subject="ada", now=7.0) for each in asked]
+
+    assert sum(mark is not None for mark in marked) == MAX_MARKED < RATE
+    assert marks.of(f"{other}.0", subject="grace", now=7.9) is not None
+    assert marks.of(asked[0], subject="ada", now=8.0) is not None
 
 
 async def test_a_flood_of_marked_forgeries_is_reported_within_bounds(own_stack: OpenStack) -> None:
