@@ -49,6 +49,11 @@ NOT_TYPED_HERE: Final = {
     "carnet shards 4": "tests/e2e/test_shards.py",
     "carnet revoke --restored": "tests/services/users/test_issuer_cli.py",
     "carnet clients remove app:NAME": "tests/services/gateway/test_login_cli.py",
+    "carnet services add FOLDER": "tests/services/test_new_service_cli.py",
+    "carnet trust grant": "tests/services/test_trust_cli.py",
+    "carnet trust register NAME --service service.toml --key seal.jwk --enc enc.jwk": (
+        "tests/services/test_trust_cli.py"
+    ),
     "carnet revoke": "only named",
     "carnet trust …": "only named",
     "carnet trust key": "only named",
