@@ -56,7 +56,8 @@ class OnwardCarnets(Protocol):
 
         Raises:
             OnwardError: there is none, now and for ever.
-            TransientError: the statement does not give us the audience, yet.
+            TransientError: the statement does not give us the audience, yet; or the issuer answered
+                with neither a carnet nor a reason that is the caller's.
             TrustUnavailableError: the issuer does not answer now.
         """
         ...

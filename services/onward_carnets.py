@@ -13,9 +13,15 @@ from typing import Final
 from auth.claims import join_scope
 from auth.errors import TrustUnavailableError
 from auth.message import VerifiedMessage
-from messaging.errors import BrokerUnavailableError, PublishError, TransientError
+from messaging.contract import InvalidBodyError
+from messaging.errors import (
+    BrokerUnavailableError,
+    PublishError,
+    PublishForbiddenError,
+    TransientError,
+)
 from messaging.onward import EXPIRED, REFUSED, TOO_LONG, Onward, OnwardError
-from messaging.rpc import RpcClient, RpcRefusedError, RpcTimeoutError
+from messaging.rpc import NoRecipientKeyError, RpcClient, RpcRefusedError, RpcTimeoutError
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import Exchange
 
@@ -81,16 +87,22 @@ class ExchangedCarnets:
             got = await self._rpc.call(request, responder=USER_SERVICE, deadline=DEADLINE)
         except RpcRefusedError as error:
             raise _refusal(error, hop) from error
+        except (InvalidBodyError, NoRecipientKeyError, PublishForbiddenError) as error:
+            # An operator's to mend: counted, so that it is seen, and not waited for for ever.
+            raise TransientError(f"no carnet for {hop.to}: {error.detail}") from error
         except (RpcTimeoutError, BrokerUnavailableError, PublishError) as error:
             raise TrustUnavailableError(f"no carnet for {hop.to} now: {error.detail}") from error
         return got.carnet, got.expires_in
 
 
 def _refusal(error: RpcRefusedError, hop: Onward) -> OnwardError | TransientError:
+    """Final is what the issuer says of the caller; what it says of us or of itself may pass."""
     match error.code:
         case "invalid_target":
             return TransientError(f"the key set statement gives us no carnets for {hop.to}")
         case "chain_too_long":
             return OnwardError(TOO_LONG, error.detail)
-        case _:
+        case "invalid_grant" | "invalid_scope":
             return OnwardError(REFUSED, error.detail)
+        case code:
+            return TransientError(f"the issuer did not say: {code}")

@@ -165,7 +165,8 @@ class Exchange(Request[Exchanged]):
     Or a carnet, by the service that it was made out to and sent to: then `seal` is the one that
     came with it, and the new carnet names that service as its actor, before the earlier ones.
     Refused: `invalid_grant`, `invalid_target` (this client may not ask for the audience),
-    `invalid_scope`, `chain_too_long` (three have acted already), `invalid_client` (the assertion).
+    `invalid_scope`, `chain_too_long` (three have acted already), `not_yet` (a carnet by a key or of
+    a time that is still to come here: ask again), `invalid_client` (the assertion).
     """
 
     route: ClassVar[Route] = _route("users.exchange.v1")

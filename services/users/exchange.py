@@ -42,8 +42,8 @@ class TokenExchange:
         client_id: the caller, which asks for itself unless the request has an assertion.
 
         Raises:
-            Refused: `invalid_target`, `invalid_grant`, `invalid_scope`, `invalid_client`,
-                `chain_too_long`.
+            Refused: `invalid_target`, `invalid_grant`, `not_yet`, `invalid_scope`,
+                `invalid_client`, `chain_too_long`.
             TrustUnavailableError: nothing can be judged or signed now.
         """
         issuer = await self._keys.issuer()

@@ -1,13 +1,13 @@
 """What a token that somebody shows is: verified, and what may be done with it now."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth import jws
 from auth.claims import service_subject
-from auth.errors import RefusalError
+from auth.errors import Code, RefusalError
 from auth.strict import parse_json_object, parse_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import TrustSource
@@ -15,6 +15,11 @@ from auth.verifier import Verifier
 from messaging.rpc import Refused
 from services.contracts.topology import GATEWAY
 from services.users.sessions import Sessions
+
+NOT_YET: Final = "not_yet"
+_PASSING: Final = frozenset({Code.NOT_YET_VALID, Code.UNKNOWN_KEY})
+"""Why a carnet that its receiver has verified may be refused here for a moment: our clock is behind
+theirs, or our statement older than the one that they have heard of."""
 
 
 class Presented:
@@ -41,14 +46,15 @@ class Presented:
         """The claims of a carnet that was sent to `client_id`, by the seal that came with it.
 
         Raises:
-            Refused: `invalid_grant`.
+            Refused: `invalid_grant`, or `not_yet`: asked again, it may be taken.
             TrustUnavailableError: nothing can be judged now.
         """
         verifier = Verifier(self._trust, audience=client_id)
         try:
             return verifier.onward(unverified_carnet, unverified_seal, now=self._clock())
         except RefusalError as error:
-            raise Refused("invalid_grant", f"the carnet is refused: {error.code}") from error
+            code = NOT_YET if error.code in _PASSING else "invalid_grant"
+            raise Refused(code, f"the carnet is refused: {error.code}") from error
 
     def signed_in(self, unverified_token: str, client_id: str) -> AccessClaims:
         """The claims of a user's access token that came to `client_id`, or was issued to it.

@@ -1,16 +1,18 @@
 """A service whose handler commands another one in its caller's name (RFC 8693 §4.1)."""
 
 import asyncio
+import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pytest
 import pytest_asyncio
+from pydantic import BaseModel
 
 from auth.jws import parse_claims
 from auth.message import Route
@@ -20,6 +22,8 @@ from auth.seal import Sealer
 from auth.statement import KeySetDraft
 from auth.strict import parse_token
 from auth.tokens import CarnetClaims
+from auth.trust import FixedTrust
+from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.consumer import CommandConsumer
 from messaging.contract import Command
@@ -27,15 +31,19 @@ from messaging.envelope import Envelope
 from messaging.errors import TransientError
 from messaging.onward import Onward, UndeclaredHopError
 from messaging.publisher import Publisher
-from messaging.topology import COMMANDS, WorkQueue
+from messaging.rpc import Caller as RpcCaller
+from messaging.rpc import Refused, RpcParts, RpcServer
+from messaging.topology import COMMANDS, RETRY, WorkQueue
 from messaging.unit_of_work import UnitOfWork
 from services.authority import Authority
 from services.contracts.clients import CLIENTS
 from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE
-from services.contracts.topology import GATEWAY, USER_SERVICE
-from services.contracts.users import Exchange, Register, SignIn
+from services.contracts.topology import GATEWAY, USER_SERVICE, USERS_RPC
+from services.contracts.users import Exchange, Exchanged, Register, SignIn
 from services.keyring import Keyring
+from services.local.logins import Login
 from services.users.acts import Asker
+from tests.brokers import RunningBroker
 from tests.messaging.raw import WAIT, Raw, raw_channel, until
 from tests.services.gateway.stack import PASSWORD, Stack, open_stack
 from tests.services.small import ONE_DAY, Service, service
@@ -129,6 +137,40 @@ class Trade:
     async def courier_runs(self) -> AsyncIterator[None]:
         async with self.courier.running(Deliver, requires(ORDERS_WRITE), self.deliver):
             yield
+
+    @asynccontextmanager
+    async def issuer_answers(
+        self, contract: type[Exchange], answer: Callable[..., Awaitable[BaseModel]]
+    ) -> AsyncIterator[None]:
+        """In the user service's place, with its keys and from its queue."""
+        await self.stack.stop(USER_SERVICE)
+        issuer = service(self.stack, USER_SERVICE, self.gateway.broker)
+        server, shutdown = RpcServer(USERS_RPC), asyncio.Event()
+        server.answers(contract, public())(answer)
+        parts = RpcParts(
+            broker=issuer.broker,
+            publisher=Publisher(issuer.broker, client_id=USER_SERVICE),
+            sealer=issuer.sealer,
+            verifier=Verifier(issuer.trust, audience=USER_SERVICE),
+            trust=issuer.trust,
+            decryption=issuer.decryption,
+            clock=time.time,
+        )
+        async with asyncio.TaskGroup() as running:
+            running.create_task(server.run(parts, shutdown))
+            await until(lambda: server.ready)
+            try:
+                yield
+            finally:
+                shutdown.set()
+
+    async def all_retried(self, *wishes: str) -> None:
+        """Each is tried later, and none refused."""
+        seen = await self.raw.listen(RETRY.name, self.packing.queue.retries[0].name)
+        await self.ask(*wishes)
+        await self.raw.until_count(seen, len(wishes))
+        assert await self.raw.count(self.packing.queue.dead) == 0
+        assert self.packing.handled == []
 
     async def ask(self, *wishes: str, times: int = 1) -> None:
         """The gateway's commands, in order, each so often."""
@@ -288,6 +330,82 @@ async def test_a_hop_that_the_statement_does_not_give_is_tried_later(trade: Trad
 
         await trade.raw.until_count(seen, 1)
         assert trade.packing.handled == []
+
+
+PASSING: Final = (
+    "internal_error",
+    "malformed_token",
+    "id_reused",
+    "invalid_client",
+    "invalid_reply",
+    "expired",
+    "not_yet_valid",
+    "not_yet",
+    "whatever_comes",
+)
+
+
+async def test_what_the_issuer_says_of_us_or_itself_refuses_nobody(trade: Trade) -> None:
+    said = itertools.cycle(PASSING)
+
+    async def refuse(_request: Exchange, _caller: RpcCaller) -> Exchanged:
+        raise Refused(next(said), "it is not the caller's fault")
+
+    async with trade.issuer_answers(Exchange, refuse), trade.packing_runs():
+        await trade.all_retried(*PASSING)
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_scope"])
+async def test_what_the_issuer_says_of_the_caller_is_final(trade: Trade, code: str) -> None:
+    async def refuse(_request: Exchange, _caller: RpcCaller) -> Exchanged:
+        raise Refused(code, "no")
+
+    async with trade.issuer_answers(Exchange, refuse), trade.packing_runs():
+        await trade.ask("tea")
+        assert await trade.reason(trade.packing) == "onward_refused"
+
+
+class Nothing(BaseModel):
+    """No carnet."""
+
+
+class OtherExchange(Exchange):
+    """As an issuer of another version may answer it."""
+
+    reply: ClassVar[type[Nothing]] = Nothing  # type: ignore[assignment]
+
+
+async def test_an_answer_that_nobody_can_read_refuses_nobody(trade: Trade) -> None:
+    async def answer(_request: OtherExchange, _caller: RpcCaller) -> Nothing:
+        return Nothing()
+
+    async with trade.issuer_answers(OtherExchange, answer), trade.packing_runs():
+        await trade.all_retried("tea")
+
+
+async def test_an_issuer_that_cannot_be_written_to_is_tried_later_and_counted(trade: Trade) -> None:
+    listed = trade.packing.trust.key_set
+    users = replace(listed.clients[USER_SERVICE], enc=None)
+    trade.packing.trust = FixedTrust(
+        replace(listed, clients={**listed.clients, USER_SERVICE: users})
+    )
+    async with trade.packing_runs():
+        await trade.all_retried("tea")
+
+
+async def test_a_login_that_may_not_ask_the_issuer_is_tried_later_and_counted(
+    trade: Trade, broker: RunningBroker, vhost: str
+) -> None:
+    login = Login.generate(PACKING)
+    async with broker.management() as api:
+        await api.put(f"/users/{login.name}", json={"password": login.password, "tags": ""})
+        rights = {"configure": ".*", "write": "^(?!carnet\\.rpc$)", "read": ".*"}
+        (await api.put(f"/permissions/{vhost}/{login.name}", json=rights)).raise_for_status()
+        trade.packing.broker = await Broker(broker.url(vhost, login), name="humble").start(WAIT)
+        async with trade.packing_runs():
+            await trade.all_retried("tea")
+        await trade.packing.broker.close(WAIT)
+        await api.delete(f"/users/{login.name}")
 
 
 async def test_a_handler_acts_only_where_its_registration_says(trade: Trade) -> None:

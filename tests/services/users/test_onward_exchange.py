@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from auth.jws import CARNET, members, parse_claims, sign_token
+from auth.keys import SigningKey
 from auth.message import Route
 from auth.seal import Sealer
 from auth.strict import parse_token
@@ -148,6 +149,21 @@ async def test_an_expired_carnet_goes_no_further(chain: Users) -> None:
     assert await refusal_of(chain, carnet, seal) == "invalid_grant"
 
 
+async def test_what_is_from_before_its_time_here_is_told_apart(chain: Users) -> None:
+    """Its receiver, whose clock or statement is ahead of ours, asks again."""
+    carnet = await received(chain)
+    seal = sealed(chain, carnet)
+    chain.clock.now -= 60
+    assert await refusal_of(chain, carnet, seal) == "not_yet"
+    chain.clock.now += 60
+
+    chain.realm.seals[GATEWAY] = SigningKey.generate()
+    assert (
+        await refusal_of(chain, carnet) == "not_yet"
+    )  # its seal is by a key that is still unknown
+    assert await onward(chain, carnet, seal)
+
+
 async def test_a_revoked_carnet_goes_no_further(chain: Users) -> None:
     carnet = await received(chain)
     await chain.handlers.accounts.disable(chain.operator, "ada")
@@ -195,4 +211,4 @@ async def test_no_client_signs_its_own_way_further(chain: Users) -> None:
     )
     seal = sealed(chain, forged, by=LEDGER, to=LEDGER)
 
-    assert await refusal_of(chain, forged, seal, by=LEDGER) == "invalid_grant"
+    assert await refusal_of(chain, forged, seal, by=LEDGER) == "not_yet"  # no key of the issuer's
