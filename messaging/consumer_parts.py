@@ -37,7 +37,8 @@ class ConsumerParts:
     queues: to consume from, where it is not all shards of the work queue.
     left: likewise, for as long as they are there: shards that the work queue had once.
     prefetch: deliveries that the broker hands over ahead, of all queues together.
-    concurrency: handlers at once, beside the transaction that many share.
+    concurrency: handlers at once, beside the transaction that many share, and half as many that act
+        for their callers.
     drain: seconds for running handlers to finish at shutdown.
     time_limit: seconds for one handler; then it is undone and tried later.
     signatures: who checks them.

@@ -124,6 +124,8 @@ class Dispatcher:
         self._settlement = Settlement(parts.publisher, queue, parts.service, parts.clock)
         self._lines = Lines()
         self._slots = asyncio.Semaphore(parts.concurrency)
+        self._onward_slots = asyncio.Semaphore(max(1, parts.concurrency // 2))
+        """Of those who ask the issuer first: where it is away, they keep the slots of no others."""
         self._shared = _Shared(self._lines.places())
         """What will share the next transaction."""
         self._sharing = 0
@@ -176,7 +178,11 @@ class Dispatcher:
                 places = self._lines.places()
                 for thing in verdict.things:
                     places.join(thing)
-                await self._begin([delivery], places, partial(self._handle, verdict, delivery))
+                job = partial(self._handle, verdict, delivery)
+                if verdict.handler.onward:
+                    self._start([delivery], places, partial(self._in_turn_onward, job))
+                else:
+                    await self._begin([delivery], places, job)
         if self._sharing < SHARING:
             self._begin_shared()
         if alone:
@@ -202,6 +208,10 @@ class Dispatcher:
         await self._slots.acquire()
         task = self._start(deliveries, places, job)
         task.add_done_callback(lambda _: self._slots.release())
+
+    async def _in_turn_onward(self, job: Job) -> None:
+        async with self._onward_slots:
+            await job()
 
     def _start(
         self, deliveries: Sequence[Delivery], places: Places, job: Job

@@ -109,6 +109,10 @@ class Handling:
             raise accepted.failure
         message, about = accepted.message, accepted.about
         onward, now = await self._onward(accepted, delivery, now)
+        if onward:  # that may have taken its time: what has ended or was revoked since is refused
+            accepted.handler.verify_again(
+                self._parts.verifier, message, delivery.unverified(), now=now
+            )
         ahead, handled_at = None, now
         if about is not None:
             ahead = somebody_ahead(self._retries, message, about=about, now=now)

@@ -83,6 +83,12 @@ class Sell(Command):
         return self.lot
 
 
+class Resell(Sell):
+    """Another command."""
+
+    route: ClassVar[Route] = Route(COMMANDS.name, "market.resell", "market.resell.v1")
+
+
 class Sold(Event):
     """An event."""
 
@@ -127,7 +133,7 @@ class AskSecretPrice(Request[Price]):
 
 
 _PUBLISHES: Final = {
-    GATEWAY: frozenset(c.route.type for c in (Sell, AskPrice, AskSecretPrice)),
+    GATEWAY: frozenset(c.route.type for c in (Sell, Resell, AskPrice, AskSecretPrice)),
     MARKET: frozenset(c.route.type for c in (Sold, Unsold)),
     STRANGER: frozenset({"reports.written.v1"}),
 }
