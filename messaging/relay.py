@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.errors import TrustUnavailableError
+from auth.errors import RefusalError
 from auth.seal import Sealer
 from messaging.database import Database
 from messaging.envelope import Envelope
@@ -45,7 +45,7 @@ POLL: Final = 1.0
 """Seconds between looks at the outbox when nobody wakes the relay: another process may write."""
 
 DEADLINE: Final = 5.0
-"""Seconds for the broker to confirm one message, and for all of one look."""
+"""Seconds for a carnet, for the broker to confirm one message, and for all of one look."""
 
 LONGEST_HOLD: Final = 30.0
 """Seconds that an aggregate is held back at most, before its oldest message is tried again."""
@@ -56,7 +56,7 @@ EVENT_LIFE: Final = timedelta(days=1)
 CarnetSource = Callable[[str, frozenset[str]], Awaitable[str]]
 """Gives a carnet of our own for an audience with these scopes.
 
-Raises `MessagingError` or `TrustUnavailableError` where there is none to be had."""
+Raises `MessagingError`, `RefusalError` or `TrustUnavailableError` where there is none to be had."""
 
 _EVERYBODYS: Final = (BrokerUnavailableError, BacklogFullError, CutOffError)
 """What holds back all messages: no fault of the one that it befell."""
@@ -81,7 +81,7 @@ class _Outcome:
 
 
 class NoCarnetError(MessagingError):
-    """Commands under a carnet are to be sent, and the relay was given no source of carnets."""
+    """A command is to be sent under a carnet, and there is none: no source, no answer, refused."""
 
     code = "no_carnet"
 
@@ -222,7 +222,7 @@ class OutboxRelay:
         for place, message in enumerate(messages):
             try:
                 envelopes[place] = await self._sealed(message)
-            except (MessagingError, TrustUnavailableError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - a source of carnets may raise anything
                 failures[place] = error
         published = await self._publisher.publish_all([*envelopes.values()], deadline=DEADLINE)
         for place, failure in zip(envelopes, published, strict=True):
@@ -284,7 +284,13 @@ class OutboxRelay:
     async def _carnet(self, receiver: str, scopes: frozenset[str]) -> str:
         if self._carnets is None:
             raise NoCarnetError(f"there is no source of carnets for {receiver}")
-        return await self._carnets(receiver, scopes)
+        try:
+            async with asyncio.timeout(DEADLINE):  # locks are held meanwhile
+                return await self._carnets(receiver, scopes)
+        except TimeoutError as error:
+            raise NoCarnetError(f"no carnet for {receiver} within {DEADLINE:g} s") from error
+        except RefusalError as error:
+            raise NoCarnetError(f"no carnet for {receiver}: {error.detail}") from error
 
     async def _write_down(self, session: AsyncSession, outcomes: Sequence[_Outcome]) -> None:
         published = [message for outcome in outcomes for message in outcome.published]

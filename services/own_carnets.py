@@ -11,7 +11,7 @@ from typing import Final
 from auth.assertion import sign_assertion
 from auth.claims import join_scope
 from auth.seal import Sealer
-from messaging.rpc import RpcClient
+from messaging.rpc import RpcClient, RpcRefusedError, RpcTimeoutError
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import ClientCredentials, Exchange
 
@@ -20,6 +20,8 @@ MARGIN: Final = 60.0
 
 DEADLINE: Final = 5.0
 """Seconds for the user service to answer."""
+
+_NOT_WAITED_FOR: Final = RpcTimeoutError(f"{USER_SERVICE} did not answer as long as it was asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,39 @@ class OwnCarnets:
         self._access: _Held | None = None
         self._carnets: dict[tuple[str, frozenset[str]], _Held] = {}
         self._asking = asyncio.Lock()
+        self._failures = 0
+        self._failure: Exception = _NOT_WAITED_FOR
 
     async def __call__(self, audience: str, scopes: frozenset[str]) -> str:
         """A carnet for `audience` with `scopes`, that only we can seal with.
+
+        Many may wait for one call. If it fails they fail with it, and none makes a call of its own:
+        else each would wait its whole deadline after the one before.
 
         Raises:
             RpcRefusedError: the user service gives us none, and why.
             RpcTimeoutError, BrokerUnavailableError, PublishError: not now.
         """
+        failures = self._failures
         async with self._asking:  # everyone else then finds what the first one got
             held = self._carnets.get((audience, scopes))
             if held is None or held.until <= self._clock():
-                held = await self._exchange(audience, scopes)
+                if failures < self._failures:
+                    raise self._failure.with_traceback(None)
+                held = await self._ask(audience, scopes)
                 self._carnets[audience, scopes] = held
             return held.token
+
+    async def _ask(self, audience: str, scopes: frozenset[str]) -> _Held:
+        """As `_exchange`; that there was no answer goes for all who wait."""
+        try:
+            return await self._exchange(audience, scopes)
+        except RpcRefusedError:
+            raise  # an answer, and to this one alone
+        except BaseException as error:  # cut off before there was an answer: none either
+            self._failures += 1
+            self._failure = error if isinstance(error, Exception) else _NOT_WAITED_FOR
+            raise
 
     async def _exchange(self, audience: str, scopes: frozenset[str]) -> _Held:
         asked_at = self._clock()

@@ -11,10 +11,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from auth.errors import Code, RevokedTokenError
 from auth.explain import decode_unverified
 from auth.message import Route
-from messaging import outbox
+from messaging import outbox, relay
 from messaging.broker import Broker
+from messaging.contract import InvalidBodyError
 from messaging.errors import TransientError
 from messaging.outbox import remove, take_lanes
 from messaging.publisher import Publisher
@@ -183,6 +185,48 @@ async def test_a_carnet_that_is_not_to_be_had_holds_back_the_commands_that_need_
     assert (seal["k"], seal["aud"], seal["jti"]) == ("cmd", MARKET, command)
     assert (seal["exp"], seal["rk"]) == (soon, "market.sell")
     assert str(sent.headers["authorization"]).startswith("Bearer ")
+
+
+async def _never(_audience: str, _scopes: frozenset[str]) -> str:
+    await asyncio.Event().wait()
+    return ""
+
+
+def _raising(error: Exception) -> CarnetSource:
+    async def carnets(_audience: str, _scopes: frozenset[str]) -> str:
+        raise error
+
+    return carnets
+
+
+@pytest.mark.parametrize(
+    "carnets",
+    [
+        _never,
+        _raising(InvalidBodyError("the issuer's answer")),
+        _raising(RevokedTokenError(Code.REVOKED, "we")),
+        _raising(TimeoutError()),
+        _raising(RuntimeError("a bug")),
+    ],
+    ids=["no answer", "an answer that nobody reads", "a refusal", "out of time", "a bug"],
+)
+async def test_a_source_of_carnets_holds_back_its_own_commands_alone(
+    stall: Stall, carnets: CarnetSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it does; a look is not kept waiting, and the relay goes on."""
+    monkeypatch.setattr(relay, "DEADLINE", 1.0)
+    heard = await stall.raw.listen("carnet.events", "market.*")
+    command, event, later = ids(3)
+    needs = {"receiver": MARKET, "scope": "market:sell"}
+    await store(stall.database, [row(command, "a", Sell(what="tea"), **needs), row(event, "b")])
+
+    async with _running(_relay(stall, carnets)):
+        assert id_of(await stall.raw.next(heard)) == event
+        await _until_failed(stall, command, 1)
+        await store(stall.database, [row(later, "b")])
+        assert id_of(await stall.raw.next(heard)) == later
+
+    assert set(await _failures(stall)) == {command}
 
 
 async def test_without_a_source_of_carnets_commands_that_need_one_stay(stall: Stall) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
+import pytest
 import pytest_asyncio
+from aio_pika.abc import AbstractIncomingMessage
 
 from auth.message import Route
 from auth.policy import public, requires
@@ -18,14 +20,15 @@ from messaging.broker import Broker
 from messaging.contract import Command
 from messaging.envelope import Envelope
 from messaging.publisher import Publisher
-from messaging.topology import (
-    COMMANDS,
-)
+from messaging.rpc import RpcTimeoutError
+from messaging.topology import COMMANDS, RPC
 from messaging.unit_of_work import UnitOfWork
+from services import own_carnets
 from services.authority import Authority
-from services.contracts.topology import GATEWAY, USER_SERVICE
+from services.contracts.topology import GATEWAY, USER_SERVICE, USERS_RPC
 from services.contracts.users import ClientCredentials, Exchange
 from services.keyring import Keyring
+from services.own_carnets import OwnCarnets
 from tests.messaging.raw import WAIT, raw_channel, until
 from tests.services.gateway.stack import Stack, open_stack
 from tests.services.small import ONE_DAY, Service, service
@@ -158,6 +161,54 @@ async def test_a_handler_s_command_is_handled_in_the_sender_s_own_name(
             assert caller.subject == f"service:{PACKING}"
             assert caller.scopes == {DELIVER}
             assert (caller.actors, caller.session) == ((), None)
+
+
+def _into(
+    seen: list[AbstractIncomingMessage],
+) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    async def note(message: AbstractIncomingMessage) -> None:
+        seen.append(message)
+
+    return note
+
+
+async def test_who_waits_for_a_carnet_makes_no_call_of_its_own_when_there_is_no_answer(
+    stack: Stack, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a look at the outbox would take a deadline for each command of another service."""
+    monkeypatch.setattr(own_carnets, "DEADLINE", 1.0)
+    broker = await Broker(amqp_url, name="waiting").start(WAIT)
+    packing = service(stack, PACKING, broker)
+    rpc = packing.rpc
+    await rpc.start(WAIT)
+    carnets = OwnCarnets(rpc, packing.sealer, clock=time.time)
+    async with raw_channel(amqp_url) as raw:
+        asked: list[AbstractIncomingMessage] = []
+        spied = await raw.channel.get_queue(await raw.listen(RPC.name, USERS_RPC), ensure=False)
+        await spied.consume(_into(asked), no_ack=True)
+
+        failures = await asyncio.gather(
+            *(carnets(f"{COURIER}-{number}", frozenset({DELIVER})) for number in range(20)),
+            return_exceptions=True,
+        )
+        assert {type(each) for each in failures} == {RpcTimeoutError}
+        await until(lambda: len(asked) == 1)
+
+        # Nor when whoever made the call gives up; who comes afterwards tries anew.
+        monkeypatch.setattr(own_carnets, "DEADLINE", WAIT)
+        first = asyncio.create_task(carnets(COURIER, frozenset({DELIVER})))
+        await until(lambda: len(asked) == 2)
+        second = asyncio.create_task(carnets(COURIER, frozenset({DELIVER})))
+        await asyncio.sleep(0)  # it waits now
+        first.cancel()
+        with pytest.raises(RpcTimeoutError):
+            await second
+        assert len(asked) == 2
+
+        await stack.start(USER_SERVICE)
+        assert await carnets(COURIER, frozenset({DELIVER}))
+    await rpc.close()
+    await broker.close(WAIT)
 
 
 async def test_a_command_waits_for_the_user_service_and_the_service_itself_does_not(
