@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from auth.claims import ClientId, Scope
 from auth.message import Route
+from messaging.contract import Command
 from messaging.topology import (
     CLOCK,
     COMMANDS,
@@ -29,10 +30,11 @@ from messaging.topology import (
     Topology,
     WorkQueue,
 )
+from services.contracts import orders
 from services.contracts.clients import CLIENTS, Grant
 from services.contracts.rights import ANY_KEY, RIGHTS, Pattern, Rights, own_queues
 from services.contracts.scopes import ROLES
-from services.contracts.topology import GATEWAY, USER_SERVICE
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 from services.contracts.users import ClientCredentials, GetKeySet, GetRevocations
 from services.contracts.users import Exchange as ExchangeToken
 from services.errors import StartError
@@ -53,6 +55,22 @@ MessageType = Annotated[
     ),
 ]
 Scopes = Annotated[frozenset[Scope], Field(min_length=1)]
+
+_GIVEN: Final = frozenset[str]().union(*ROLES.values())
+_PUBLISHED: Final = frozenset[str]().union(*(grant.publishes for grant in CLIENTS.values()))
+TAKEN: Final = frozenset(each.split(".")[0] for each in _PUBLISHED) | frozenset(
+    scope.split(":")[0] for scope in _GIVEN
+)
+"""How types and scopes of this system begin: so no other service is called, nor begin its own."""
+
+_COMMANDS: Final = {
+    ORDER_SERVICE: frozenset(
+        each.route.type
+        for each in vars(orders).values()
+        if isinstance(each, type) and issubclass(each, Command) and each is not Command
+    )
+}
+"""What others may be let send to the services of this system."""
 
 
 class _Part(BaseModel):
@@ -91,7 +109,9 @@ class DeclaredService(_Part):
     @model_validator(mode="after")
     def _of_its_own(self) -> "DeclaredService":
         if self.client in CLIENTS:
-            raise ValueError(f"{self.client} is a service of this system")
+            raise ValueError(f"{self.client} is a service of this system: take another name")
+        if self.client in TAKEN:
+            raise ValueError(f"{self.client}: types of this system begin so: take another name")
         unknown = sorted(self.roles.keys() - ROLES.keys())
         if unknown:
             raise ValueError(f"no role {', '.join(unknown)}: there are {', '.join(ROLES)}")
@@ -100,10 +120,24 @@ class DeclaredService(_Part):
         )
         if theirs:
             raise ValueError(f"{theirs[0]}: its own types begin with {self.prefix}.")
-        given = sorted(frozenset[str]().union(*self.roles.values()) & _GIVEN)
-        if given:
-            raise ValueError(f"{given[0]}: a role of this system gives it, or does not")
+        if both := sorted(self.commands.keys() & self.events):
+            raise ValueError(f"{both[0]}: is a command or an event: two types, two names")
+        given = frozenset[str]().union(*self.roles.values())
+        if others := sorted(each for each in given if not each.startswith(f"{self.client}:")):
+            raise ValueError(
+                f"{others[0]}: a role gives scopes of its own for it, beginning with {self.client}:"
+            )
+        self._check_onward()
         return self
+
+    def _check_onward(self) -> None:
+        for to, types in self.onward.items():
+            for each in sorted(types):
+                if to in CLIENTS and each not in _COMMANDS.get(to, frozenset()):
+                    taken = ", ".join(sorted(_COMMANDS.get(to, ()))) or "no commands of others"
+                    raise ValueError(f"{each}: {to} takes {taken}: leave it out of onward")
+                if to not in CLIENTS and each.split(".")[0] in TAKEN:
+                    raise ValueError(f"{each}: is this system's own, and not {to}'s to take")
 
     @property
     def prefix(self) -> str:
@@ -162,7 +196,6 @@ class DeclaredService(_Part):
         return frozenset[str]().union(*self.onward.values())
 
 
-_GIVEN: Final = frozenset[str]().union(*ROLES.values())
 Declared = tuple[DeclaredService, ...]
 
 
@@ -202,15 +235,40 @@ def read_all_declared(folder: Path | None) -> Declared:
     """Every `*.toml` of a folder, in the order of their names; none where there is no folder.
 
     Raises:
-        StartError: one cannot be read, or two are of one client.
+        StartError: one cannot be read, two are of one client, or one would send what another tells
+            or takes from elsewhere.
     """
     if folder is None or not folder.is_dir():
         return ()
     declared = tuple(read_declared(path) for path in sorted(folder.glob("*.toml")))
     clients = [each.client for each in declared]
     if len(set(clients)) < len(clients):
-        raise StartError(f"{folder}: two of its files declare the same client")
+        raise StartError(f"{folder}: two of its files declare the same client: remove one")
+    for service in declared:
+        _check_beside(service, declared, folder)
     return declared
+
+
+def _check_beside(service: DeclaredService, declared: Declared, folder: Path) -> None:
+    """An event that two may tell is believed of neither; a command has one receiver.
+
+    Raises:
+        StartError: the service's `onward` is not so.
+    """
+    tellers = {each: other.client for other in declared for each in other.events}
+    takers = {each: other.client for other in declared for each in other.commands}
+    for to, types in service.onward.items():
+        for each in sorted(types):
+            if (teller := tellers.get(each)) is not None:
+                raise StartError(
+                    f"{folder}: {service.client} sends {each}, which is an event that {teller} "
+                    f"alone tells: take it out of its onward"
+                )
+            if (taker := takers.get(each, to)) != to:
+                raise StartError(
+                    f"{folder}: {service.client} sends {each} to {to}, and {taker} takes it: "
+                    f"name {taker} in its onward"
+                )
 
 
 def grants_with(declared: Declared) -> dict[str, Grant]:

@@ -15,15 +15,15 @@ from rich.console import Console
 
 from auth.claims import ClientId
 from services.contracts.clients import CLIENTS
+from services.declared import TAKEN
 from services.errors import StartError
 
 app: Final = typer.Typer(help="Write what one starts from.", no_args_is_help=True)
 
 SUFFIX: Final = ".tmpl"
-TAKEN: Final = frozenset({"auth", "messaging", "services", "tests", "carnet", "issuer"}) | {
-    # The first word of types that are others' already.
-    *("orders", "users", "operator"),
-}
+PACKAGES: Final = frozenset(
+    {"auth", "messaging", "services", "tests", "carnet", "issuer", "operator"}
+)
 
 
 @app.callback()
@@ -112,7 +112,7 @@ def _package(name: str) -> str:
             "a client id has 2 to 63 lower-case letters, digits and dashes"
         ) from None
     package = name.replace("-", "_")
-    if name in CLIENTS or package in TAKEN:
+    if name in CLIENTS or name in TAKEN or package in PACKAGES:
         raise typer.BadParameter(f"{name} is taken by this system")
     if (
         package in sys.stdlib_module_names

@@ -55,6 +55,21 @@ REFUSED: dict[str, tuple[str, str]] = {
         'customer = ["billing:refund"]',
         'customer = ["orders:write-all"]',
     ),
+    "the first word of types of this system": ("billing", "orders"),
+    "the first word of scopes of this system": ("billing", "tokens"),
+    "a command that is an event too": ("billing.refunded.v1", "billing.refund.v1"),
+    "an event of this system onward": ("orders.cancel.v1", "orders.placed.v1"),
+    "a request of this system onward": ("orders.cancel.v1", "users.issue.v1"),
+    "a command of this system to another": ("order-service =", "ledger ="),
+    "a command to a service that takes none": ("order-service =", "user-service ="),
+    "a scope of another for a role": (
+        'customer = ["billing:refund"]',
+        'customer = ["ledger:write"]',
+    ),
+    "a scope of a name that begins alike": (
+        'customer = ["billing:refund"]',
+        'customer = ["billing-two:refund"]',
+    ),
     "an unknown role": ("customer =", "root ="),
     "a command without a scope": ('scopes = ["billing:refund", "orders:write"]', "scopes = []"),
     "longer than revocations are kept": ("wanted_for = 300", "wanted_for = 86401"),
@@ -129,6 +144,42 @@ def test_two_files_of_one_client_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StartError, match="same client"):
         read_all_declared(tmp_path)
+
+
+LEDGER = """
+client = "ledger"
+events = ["ledger.paid.v1"]
+
+[commands."ledger.pay.v1"]
+scopes = ["ledger:pay"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("onward", "says"),
+    [
+        ('ledger = ["ledger.paid.v1"]', "an event that ledger alone tells"),
+        ('till = ["ledger.pay.v1"]', "name ledger in its onward"),
+    ],
+)
+def test_what_another_tells_or_takes_is_refused_beside_it(
+    tmp_path: Path, onward: str, says: str
+) -> None:
+    (tmp_path / "billing.toml").write_text(BILLING.replace("[onward]", f"[onward]\n{onward}"))
+    assert len(read_all_declared(tmp_path)) == 1
+    (tmp_path / "ledger.toml").write_text(LEDGER)
+
+    with pytest.raises(StartError, match=says):
+        read_all_declared(tmp_path)
+
+
+def test_a_command_onward_to_the_one_that_takes_it_is_read(tmp_path: Path) -> None:
+    onward = '[onward]\nledger = ["ledger.pay.v1"]'
+    (tmp_path / "billing.toml").write_text(BILLING.replace("[onward]", onward))
+    (tmp_path / "ledger.toml").write_text(LEDGER)
+
+    billing, _ = read_all_declared(tmp_path)
+    assert billing.grant.exchanges == {ORDER_SERVICE, "ledger"}
 
 
 @pytest.mark.parametrize("folder", [None, Path("nowhere")])

@@ -85,6 +85,7 @@ def test_json_says_what_was_written_and_what_to_do(tmp_path: Path) -> None:
         "rés",
         "orders",
         "users",
+        "tokens",
         "order-service",
         "api-gateway",
         "services",
