@@ -4,6 +4,7 @@ The gateway knows their scopes, not their contents: a body is any JSON object, w
 reads, and refuses where it is not what its type promises.
 """
 
+import json
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
 
@@ -51,14 +52,18 @@ def _sound(given: type[_Given], body: dict[str, Any]) -> Command:
     """The command, if it can be written down again.
 
     Raises:
-        ProblemError: it is nested deeper than anybody reads.
+        ProblemError: it is nested deeper than anybody reads, or has what JSON in UTF-8 has not (RFC
+            8259 §6, §8.1): NaN, Infinity, a number beyond all bounds, half a surrogate pair.
     """
-    command = given(**body)
     try:
+        json.dumps(body, allow_nan=False)  # pydantic would write null in its place
+        command = given(**body)
         command.to_body()
     except (ValueError, RecursionError) as error:
         raise ProblemError(
-            problems.INVALID_REQUEST, "The command is nested too deep to be passed on."
+            problems.INVALID_REQUEST,
+            "The command cannot be passed on as it came: it is nested too deep, or has a number or "
+            "a text that JSON has not.",
         ) from error
     return command
 

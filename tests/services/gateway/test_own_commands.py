@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import pytest_asyncio
 
 from auth.jws import parse_claims
@@ -97,6 +98,27 @@ async def test_what_is_no_command_is_not_passed_on(till: Till) -> None:
             status, said = await give(ada, body)
             assert (status, said["code"]) == (422, "invalid_request")
 
+    assert await till.raw.count("billing.commands") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"\ud800": 1}',
+        rb'{"order_id": "\udfff"}',
+        b'{"amount": NaN}',
+        b'{"amounts": [{"amount": Infinity}]}',
+        b'{"amount": -Infinity}',
+        b'{"amount": 1e999}',
+    ],
+)
+async def test_what_json_has_not_is_not_passed_on(till: Till, body: bytes) -> None:
+    """A body is passed on as it came: with null in the place of a number it would be another."""
+    async with till.stack.user() as ada:
+        headers = {"Content-Type": "application/json"}
+        answer = await ada.http.post(REFUND, content=body, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert await till.raw.count("billing.commands") == 0
 
 
