@@ -151,7 +151,10 @@ class Handlers:
         issuer = await self.keys.issuer()
         async with self.acts.of(Asker.of(caller), What.CLIENT_CREDENTIALS) as act:
             client_id = await self.assertions.spend(
-                act, request.client_assertion, audiences=request.audiences
+                act,
+                request.client_assertion,
+                caller=caller.client,
+                audiences=request.audiences,
             )
             scopes = asked_scope(request.scope, self.trust.key_set.clients[client_id].scopes)
             if not scopes:
