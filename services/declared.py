@@ -231,6 +231,10 @@ def read_declared(path: Path) -> DeclaredService:
         raise StartError(f"{path}: cannot be read: {error}") from error
 
 
+DECLARED: Final = "services"
+"""The folder of a local stack's state that they are in."""
+
+
 def read_all_declared(folder: Path | None) -> Declared:
     """Every `*.toml` of a folder, in the order of their names; none where there is no folder.
 

@@ -10,8 +10,10 @@ from rich.table import Column, Table
 from services.cli.answer import Json, answer, print_json
 from services.cli.issuer import on_register
 from services.cli.token import plain
+from services.contracts.scopes import ROLES
 from services.users.acts import Asker
-from services.users.clients import DEFAULT_SCOPES, SCOPES
+from services.users.clients import DEFAULT_SCOPES
+from services.users.scope import given_by
 from services.users.store import PublicClient
 
 app: Final = typer.Typer(
@@ -34,7 +36,11 @@ def add(
         str | None, typer.Option(help="What users are told that it is called.")
     ] = None,
     scope: Annotated[
-        list[str], typer.Option(help=f"What it may ask for: {', '.join(sorted(SCOPES))}.")
+        list[str],
+        typer.Option(
+            help=f"What it may ask for: {', '.join(sorted(given_by(ROLES)))}, and what services "
+            "of one's own declare."
+        ),
     ] = list(DEFAULT_SCOPES),  # noqa: B006 - likewise
     devices: Annotated[
         bool, typer.Option("--devices", help="It may sign users in on devices (RFC 8628).")
@@ -57,7 +63,8 @@ def add(
             redirect_uris=redirect_uri,
             scopes=scope,
             devices=devices,
-        )
+        ),
+        with_services=True,
     )
     answer(f"added {client_id}", {"client_id": client_id}, as_json=json_output)
 

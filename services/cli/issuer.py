@@ -18,7 +18,9 @@ from messaging.migrations import upgrade
 from messaging.rpc import Refused
 from services.authority import KEY_SET, KEYS, TRUST_ROOT
 from services.cli.places import KEY_SET_FILE, STATE_FOLDER, TRUST_ROOT_FILE
+from services.contracts.scopes import ROLES
 from services.contracts.topology import USER_SERVICE
+from services.declared import DECLARED, read_all_declared, roles_with
 from services.errors import StartError
 from services.keyring import ISSUER
 from services.settings import KEY_OPENER, Settings, read_settings
@@ -26,6 +28,7 @@ from services.users.assembly import Register, open_register
 from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
 from services.users.rotation import Rotation
+from services.users.scope import Roles
 from services.users.signing import IssuerKeys
 from services.users.store import MIGRATIONS
 from services.users.trust import IssuerTrust
@@ -46,6 +49,11 @@ class IssuerSettings(Settings):
         default=None, description="Folder with the client's own private keys; else in CARNET_STATE"
     )
     key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
+    services: Path | None = Field(
+        default=None,
+        description="Folder with the service.toml of each service of one's own; else in "
+        "CARNET_STATE",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +65,21 @@ class IssuerParts:
     rotation: Rotation
 
 
-def on_register(work: Callable[[Register], Awaitable[T]]) -> T:
+def on_register(work: Callable[[Register], Awaitable[T]], *, with_services: bool = False) -> T:
     """Do the work on the database, brought up to date before.
+
+    with_services: whether what services of one's own declare matters to it. What ends access
+        shall not fail at a declaration.
 
     Raises:
         StartError: there is none, or the work was refused, as the user service would refuse it.
     """
     settings = read_settings(IssuerSettings)
+    declared = settings.services or settings.state / DECLARED
+    roles = roles_with(read_all_declared(declared)) if with_services else ROLES
 
     async def run() -> T:
-        async with _register(settings) as register:
+        async with _register(settings, roles) as register:
             return await work(register)
 
     return _run(run)
@@ -98,12 +111,12 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 @asynccontextmanager
-async def _register(settings: IssuerSettings) -> AsyncIterator[Register]:
+async def _register(settings: IssuerSettings, roles: Roles = ROLES) -> AsyncIterator[Register]:
     url = _database_url(settings)
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
     try:
-        yield open_register(database, Passwords(), clock=time.time)
+        yield open_register(database, Passwords(), clock=time.time, roles=roles)
     finally:
         await database.close()
 

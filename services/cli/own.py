@@ -12,10 +12,16 @@ from rich.table import Table
 from services.authority import Authority
 from services.cli.amend import STATE, State, key_passphrase
 from services.cli.answer import Json, print_json
-from services.declared import FILE, Declared, DeclaredService, read_all_declared, read_declared
+from services.declared import (
+    DECLARED,
+    FILE,
+    Declared,
+    DeclaredService,
+    read_all_declared,
+    read_declared,
+)
 from services.errors import StartError
 from services.local.running import told
-from services.local.stack import DECLARED
 from services.local.trust import make_local_trust
 
 app: Final = typer.Typer(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -69,6 +69,18 @@ class _Tokens(_Answer):
     scope: str
 
 
+class _Session(_Answer):
+    """What the gateway says of the session (`GET /v1/sessions/current`)."""
+
+    sid: _Plain
+    sub: _Plain
+    name: _Plain
+    roles: tuple[_Plain, ...]
+    client_id: _Plain
+    scope: _Plain
+    since: int
+
+
 class _Refusal(_Answer):
     """An error response (RFC 6749 §5.2)."""
 
@@ -92,17 +104,24 @@ class _UnreachableError(StartError):
     code = "unreachable"
 
 
+class _GoesOnError(StartError):
+    """A session could not be ended."""
+
+    code = "session_goes_on"
+
+
 def login(
     *,
     url: Url = DEFAULT_URL,
     scope: Annotated[
-        str | None, typer.Option(help="What the session may do; all that you may do by default.")
+        str | None,
+        typer.Option(help="What the session may do; by default all that this client may ask for."),
     ] = None,
 ) -> None:
     """Sign in with a browser, on this machine or another; the password is never typed here.
 
     Prints an address and a code, and waits. The tokens are kept in a file that only you can read,
-    and end with `carnet logout`.
+    and end with `carnet logout`. A session that was there before is ended.
 
     Examples:
       carnet login
@@ -110,17 +129,18 @@ def login(
     """
     with httpx.Client(timeout=DEADLINE) as http:
         server = _discover(http, url)
-        asked = {"client_id": CLIENT_ID} | ({} if scope is None else {"scope": scope})
-        codes = _post(http, server.device_authorization_endpoint, asked, _Codes)
+        codes = _begin(http, server, scope)
         say(f"open     {codes.verification_uri}")
         say(f"and type {codes.user_code}")
         say(f"or open  {codes.verification_uri_complete}")
         tokens = _wait(http, server, codes)
         kept = CredentialFile()
         with kept.alone():
+            former = _former(kept)
             kept.write(_credentials(server.issuer, tokens))
-        session = _session(http, server.issuer, tokens.access_token)
-    say(f"signed in as {session['name']} ({session['scope']})")
+            _end_former(http, former)
+        session = current_session(http, server.issuer, tokens.access_token)
+    say(f"signed in as {session.name} ({session.scope})")
 
 
 def whoami(*, json_output: Json = False) -> None:
@@ -132,12 +152,12 @@ def whoami(*, json_output: Json = False) -> None:
     kept = CredentialFile()
     with httpx.Client(timeout=DEADLINE) as http:
         credentials = renewed(http, kept)
-        session = _session(http, credentials.issuer, credentials.access_token)
+        session = current_session(http, credentials.issuer, credentials.access_token)
     if json_output:
-        print_json({"issuer": credentials.issuer, **session})
+        print_json({"issuer": credentials.issuer, **session.model_dump(mode="json")})
         return
-    say(f"{session['name']} ({', '.join(session['roles'])}), subject {session['sub']}")
-    say(f"at {credentials.issuer}, with {session['scope']}, session {session['sid']}")
+    say(f"{session.name} ({', '.join(session.roles)}), subject {session.sub}")
+    say(f"at {credentials.issuer}, with {session.scope}, session {session.sid}")
 
 
 def logout(
@@ -154,11 +174,15 @@ def logout(
       carnet logout --forget
     """
     kept = CredentialFile()
-    with kept.alone():
-        if not forget and kept.path.exists():
-            _revoke(kept.read())
+    with kept.alone(), httpx.Client(timeout=DEADLINE) as http:
+        ends = not forget and kept.path.exists()
+        if ends:
+            try:
+                _revoke(http, kept.read())
+            except _GoesOnError as error:
+                raise StartError(f"{error}; try again, or run: carnet logout --forget") from error
         kept.delete()
-    answer("signed out", {"ended": not forget}, as_json=json_output)
+    answer("signed out", {"ended": ends}, as_json=json_output)
 
 
 def renewed(http: httpx.Client, kept: CredentialFile) -> Credentials:
@@ -190,18 +214,55 @@ def renewed(http: httpx.Client, kept: CredentialFile) -> Credentials:
     return credentials
 
 
-def _revoke(credentials: Credentials) -> None:
+def _begin(http: httpx.Client, server: _Metadata, scope: str | None) -> _Codes:
+    asked = {"client_id": CLIENT_ID} | ({} if scope is None else {"scope": scope})
+    try:
+        return _post(http, server.device_authorization_endpoint, asked, _Codes)
+    except OAuthRefusedError as error:
+        if error.error != "invalid_scope" or scope is None:
+            raise
+        raise StartError(
+            f"carnet login may not ask for all of the scope {scope!r}; without --scope it asks "
+            "for all that it may"
+        ) from error
+
+
+def _former(kept: CredentialFile) -> Credentials | None:
+    """The session that a new one takes the place of, if its tokens can be read."""
+    try:
+        return kept.read()
+    except StartError:
+        return None
+
+
+def _end_former(http: httpx.Client, former: Credentials | None) -> None:
+    """End it; the new one is there, whether that succeeds or not."""
+    if former is None:
+        return
+    try:
+        _revoke(http, former)
+    except _GoesOnError as error:
+        typer.echo(f"carnet: the session before goes on: {error}", err=True)
+
+
+def _revoke(http: httpx.Client, credentials: Credentials) -> None:
+    """End the session.
+
+    Raises:
+        _GoesOnError: nobody has said that it is ended.
+    """
     asked = {
         "client_id": CLIENT_ID,
         "token": credentials.refresh_token,
         "token_type_hint": "refresh_token",
     }
-    with httpx.Client(timeout=DEADLINE) as http:
-        try:
-            server = _discover(http, credentials.issuer)
-            _request(lambda: http.post(server.revocation_endpoint, data=asked))
-        except _UnreachableError as error:
-            raise StartError(f"{error}; try again, or run: carnet logout --forget") from error
+    try:
+        server = _discover(http, credentials.issuer)
+        answer = _request(lambda: http.post(server.revocation_endpoint, data=asked))
+    except StartError as error:
+        raise _GoesOnError(str(error)) from error
+    if answer.status_code != httpx.codes.OK:  # "HTTP status code 200" (RFC 7009 §2.2)
+        raise _GoesOnError(f"{answer.url}: answers {answer.status_code}")
 
 
 def _discover(http: httpx.Client, url: str) -> _Metadata:
@@ -256,15 +317,20 @@ def _wait(http: httpx.Client, server: _Metadata, codes: _Codes) -> _Tokens:
     raise StartError("nobody signed in within ten minutes; run it again")
 
 
-def _session(http: httpx.Client, issuer: str, access_token: str) -> dict[str, Any]:
+def current_session(http: httpx.Client, issuer: str, access_token: str) -> _Session:
+    """Whose session it is, as far as that may be shown on a terminal.
+
+    Raises:
+        NotSignedInError: it has ended.
+        StartError: the gateway does not say.
+    """
     headers = {"Authorization": f"Bearer {access_token}"}
     answer = _request(lambda: http.get(f"{issuer}/v1/sessions/current", headers=headers))
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise NotSignedInError("the session has ended; run: carnet login")
     if not answer.is_success:
         raise _UnreachableError(f"{issuer}: answers {answer.status_code}")
-    session: dict[str, Any] = answer.json()
-    return session
+    return _parse(answer, _Session)
 
 
 def _credentials(issuer: str, tokens: _Tokens) -> Credentials:

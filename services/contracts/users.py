@@ -47,7 +47,7 @@ Audiences = Annotated[
     Field(
         max_length=4,
         description="What the issuer is called where the client reached it: an assertion may be "
-        "made out to any of these, besides to its name.",
+        "made out to any of these, besides to its name. The gateway alone has a say in it.",
     ),
 ]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD)]
@@ -166,7 +166,8 @@ class Exchange(Request[Exchanged]):
     came with it, and the new carnet names that service as its actor, before the earlier ones.
     Refused: `invalid_grant`, `invalid_target` (this client may not ask for the audience),
     `invalid_scope`, `chain_too_long` (three have acted already), `not_yet` (a carnet by a key or of
-    a time that is still to come here: ask again), `invalid_client` (the assertion).
+    a time that is still to come here: ask again), `invalid_client` (the assertion),
+    `invalid_request` (an assertion with a seal).
     """
 
     route: ClassVar[Route] = _route("users.exchange.v1")
@@ -178,7 +179,7 @@ class Exchange(Request[Exchanged]):
     scope: Annotated[str, Field(max_length=1000)] | None = None
     """All that the access token may do, where nothing is named."""
     client_assertion: Assertion | None = None
-    """Of the client that asks, where that is another one than the caller."""
+    """Of the client that asks, where that is another one than the gateway, which relays it."""
     audiences: Audiences = ()
     seal: Presented | None = None
     """Where the subject token is a carnet."""
@@ -221,7 +222,7 @@ class RevokeToken(Request[TokenRevoked]):
     token: Presented
     hint: Annotated[str, Field(max_length=100)] | None = None
     client_assertion: Assertion | None = None
-    """Of the client that asks, where that is another one than the caller."""
+    """Of the client that asks, where that is another one than the gateway, which relays it."""
     client_id: PublicClient = None
     audiences: Audiences = ()
 
@@ -256,7 +257,7 @@ class Introspect(Request[Introspection]):
 
     token: Presented
     client_assertion: Assertion | None = None
-    """Of the client that asks, where that is another one than the caller."""
+    """Of the client that asks, where that is another one than the gateway, which relays it."""
     audiences: Audiences = ()
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from services.authority import Authority
-from services.declared import read_all_declared
+from services.declared import DECLARED, read_all_declared
 from services.errors import PortTakenError
 from services.local.broker import Say, StackBroker, open_broker
 from services.local.child import Child
@@ -23,7 +23,6 @@ from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
 from services.settings import BROKER_RESOURCE, BrokerLogin
 
-DECLARED: Final = "services"
 """Folder of the state where services of one's own are declared."""
 
 

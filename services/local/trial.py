@@ -14,13 +14,13 @@ import httpx
 from sqlalchemy import Row, Table, select
 
 from messaging.database import open_database
-from services.declared import FILE
+from services.declared import DECLARED, FILE
 from services.local.child import Child
 from services.local.errors import LocalError
 from services.local.ports import LOOPBACK
 from services.local.running import told
 from services.local.service import Service, drain
-from services.local.stack import DECLARED, LocalStack
+from services.local.stack import LocalStack
 from services.own import OwnService
 
 WITHIN: Final = 30.0

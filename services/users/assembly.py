@@ -63,7 +63,7 @@ def open_register(
         revocations=revocations,
         accounts=Accounts(database, passwords, acts, revocations, attempts),
         sessions=sessions,
-        clients=Clients(database, acts, sessions),
+        clients=Clients(database, acts, sessions, roles),
         clock=clock,
     )
 

@@ -10,6 +10,7 @@ from auth.errors import Code, RefusalError
 from auth.trust import TrustSource
 from messaging.database import Database
 from messaging.rpc import Refused
+from services.contracts.topology import GATEWAY
 from services.users.acts import Act, insert_new
 from services.users.store import SpentAssertion
 
@@ -21,21 +22,27 @@ class Assertions:
         self._clock = clock
 
     async def spend(
-        self, act: Act, unverified_assertion: str, *, audiences: Collection[str]
+        self, act: Act, unverified_assertion: str, *, caller: str, audiences: Collection[str]
     ) -> str:
         """The client that the assertion proves; the same one proves nothing again.
 
-        audiences: what the issuer is called, besides its name.
+        caller: the client that sent it. The gateway relays those of others; everybody else proves
+            itself alone, since an assertion lies open to whoever it was sent to.
+        audiences: what the gateway calls the issuer, besides its name; nobody else has a say in it.
 
         Raises:
             Refused: `invalid_client`.
             TrustUnavailableError: nothing can be judged now.
         """
+        relays = caller == GATEWAY
         try:
-            claims = self._verify(unverified_assertion, audiences)
+            claims = self._verify(unverified_assertion, audiences if relays else ())
         except RefusalError as error:
             act.entry.why = error.code
             raise _invalid_client(error.code) from error
+        if not relays and claims.iss != caller:
+            act.entry.why = f"of {claims.iss}"
+            raise Refused("invalid_client", "the assertion is another client's than the caller")
         act.entry.who = service_subject(claims.iss)
         await self.use(act, claims)
         return claims.iss

@@ -5,14 +5,17 @@
 | an account, from where it has signed in before | that account, from there | 5 failures |
 | an account, from anywhere else | that account, from anywhere else | 5 failures |
 | an origin | all sign-ins from there, but those of accounts that have signed in there before | 20 |
-| an origin | user codes of devices (`services.users.devices`) from there | 5 wrong ones |
+| an origin | user codes of devices (`services.users.devices`) from there | 20 wrong ones |
 
 So nobody locks an owner out by failing on purpose elsewhere, nor by failing at other accounts in
 the same place. The first wait is 1 s; each doubles, up to 15 min; 24 h without a failure and all
 is forgotten. What is tried during a wait is not counted and does not prolong it.
 
+User codes are nobody's account, and there are 20 ** 8: their waits grow to a minute alone, since
+all in one place share them, also with who types wrong ones on purpose.
+
 It is decided after the password was checked, and in the transaction that counts: of a thousand
-guesses at once no more than five are looked at, and a right one among the others is refused as
+guesses at once no more than are free are looked at, and a right one among the others is refused as
 a wrong one is.
 """
 
@@ -35,6 +38,9 @@ FREE_OF_AN_ACCOUNT: Final = 5
 FREE_OF_AN_ORIGIN: Final = 20
 FIRST_WAIT: Final = 1
 LONGEST_WAIT: Final = 15 * 60
+FREE_GUESSES: Final = 20
+LONGEST_WAIT_TO_GUESS: Final = 60
+"""Seconds: 1440 guesses a day."""
 FORGOTTEN: Final = 24 * 3600
 KNOWN_FOR: Final = 30 * 24 * 3600
 WINDOW: Final = 3600
@@ -118,7 +124,8 @@ class Attempts:
             return right
         digest = await self._pseudonyms.of(work, kind, origin or "")
         await self._hold(work, digest)
-        if await self._waits(work, [_Counted(digest, FREE_OF_AN_ACCOUNT)]):
+        counted = _Counted(digest, FREE_GUESSES, longest=LONGEST_WAIT_TO_GUESS)
+        if await self._waits(work, [counted]):
             return False
         if not right:
             await self._count(work, digest)
@@ -182,9 +189,9 @@ class Attempts:
 
     async def _waits(self, work: AsyncSession, counted: "list[_Counted]") -> bool:
         now = self._clock()
-        free = {key.digest: key.free for key in counted if key.measures}
-        rows = await work.scalars(select(Row).where(Row.counted.in_(free)))
-        return any(now < ends(row.count, free[row.counted], row.last_at) for row in rows)
+        keys = {key.digest: key for key in counted if key.measures}
+        rows = await work.scalars(select(Row).where(Row.counted.in_(keys)))
+        return any(now < keys[row.counted].ends(row.count, row.last_at) for row in rows)
 
     async def _count(self, work: AsyncSession, digest: str) -> None:
         now = math.ceil(self._clock())
@@ -236,11 +243,16 @@ class _Counted:
     digest: str
     free: int
     measures: bool = True
+    longest: int = LONGEST_WAIT
+
+    def ends(self, count: int, last_at: int) -> int:
+        """When the wait after the last of `count` failures, at `last_at`, ends; 0 for no wait."""
+        return ends(count, self.free, last_at, longest=self.longest)
 
 
-def ends(count: int, free: int, last_at: int) -> int:
+def ends(count: int, free: int, last_at: int, *, longest: int = LONGEST_WAIT) -> int:
     """When the wait after the last of `count` failures, at `last_at`, ends; 0 for no wait."""
     if count < free:
         return 0
-    doublings = min(count - free, LONGEST_WAIT.bit_length())
-    return last_at + min(FIRST_WAIT << doublings, LONGEST_WAIT)
+    doublings = min(count - free, longest.bit_length())
+    return last_at + min(FIRST_WAIT << doublings, longest)

@@ -18,7 +18,7 @@ from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE, ROLES
 from services.users.acts import Acts, Asker, insert_new
 from services.users.audit import What
 from services.users.redirects import chosen, fault_of
-from services.users.scope import asked_scope
+from services.users.scope import Roles, asked_scope, given_by
 from services.users.sessions import Ended, Sessions
 from services.users.store import DeviceCode, PublicClient
 
@@ -30,7 +30,8 @@ _TITLE: Final = 100
 _MOST_REDIRECTS: Final = 20
 
 DEFAULT_SCOPES: Final = (ORDERS_READ, ORDERS_WRITE)
-SCOPES: Final = frozenset[str]().union(*ROLES.values())
+"""What everybody's own work needs. The command line asks for no more: it is known to all, so that
+whoever starts a device can show its name to an operator."""
 
 
 class InvalidClientError(Refused):
@@ -53,22 +54,25 @@ class ClientRefusedError(Refused):
 
 
 def built_in() -> PublicClient:
-    """The command line: for devices alone, with all that its user may do."""
+    """The command line: for devices alone."""
     return PublicClient(
         client_id=COMMAND_LINE,
         title="Carnet's command line",
         redirect_uris=[],
-        scopes=sorted(SCOPES),
+        scopes=sorted(DEFAULT_SCOPES),
         devices=True,
         created_at=0,
     )
 
 
 class Clients:
-    def __init__(self, database: Database, acts: Acts, sessions: Sessions) -> None:
+    def __init__(
+        self, database: Database, acts: Acts, sessions: Sessions, roles: Roles = ROLES
+    ) -> None:
         self._database = database
         self._acts = acts
         self._sessions = sessions
+        self._scopes = given_by(roles)
 
     async def find(self, work: AsyncSession, client_id: str) -> PublicClient | None:
         if client_id == COMMAND_LINE:
@@ -127,7 +131,8 @@ class Clients:
             ClientRefusedError: it is there already, or cannot be.
         """
         addresses, wanted = list(dict.fromkeys(redirect_uris)), sorted(set(scopes))
-        _check(name, title, addresses, wanted, devices=devices)
+        _check(name, title, addresses, devices=devices)
+        _check_scopes(wanted, self._scopes)
         client_id = f"{KIND}{name}"
         async with self._acts.of(asker, What.ADD_CLIENT) as act:
             act.entry.whom, act.entry.why = client_id, " ".join(wanted)
@@ -173,9 +178,7 @@ def granted(client: PublicClient, unverified_scope: str | None) -> str:
     return join_scope(asked_scope(unverified_scope, frozenset(client.scopes)))
 
 
-def _check(
-    name: str, title: str, redirect_uris: list[str], scopes: list[str], *, devices: bool
-) -> None:
+def _check(name: str, title: str, redirect_uris: list[str], *, devices: bool) -> None:
     if _NAME.fullmatch(name) is None:
         raise ClientRefusedError(
             "a name has 2 to 59 lower-case letters, digits and dashes, a letter first"
@@ -189,10 +192,12 @@ def _check(
     for redirect_uri in redirect_uris:
         if fault := fault_of(redirect_uri):
             raise ClientRefusedError(f"the redirect URI {redirect_uri!r}: {fault}")
-    unknown = sorted(set(scopes) - SCOPES)
-    if unknown or not scopes:
+
+
+def _check_scopes(scopes: list[str], known: frozenset[str]) -> None:
+    if not scopes:
+        raise ClientRefusedError("a client has at least one scope")
+    if unknown := sorted(set(scopes) - known):
         raise ClientRefusedError(
-            f"there is no scope {', '.join(unknown)}; there are {', '.join(sorted(SCOPES))}"
-            if unknown
-            else "a client has at least one scope"
+            f"there is no scope {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )

@@ -1,6 +1,8 @@
 """Authorization codes: made where a user signs in, traded once for the tokens of that session.
 
 The session is there from the sign-in on, and nobody has a token of it before the code is traded.
+What is shown for a code and is none, or no longer, is not written to the audit log: anybody may
+show it for ever.
 """
 
 import hashlib
@@ -9,8 +11,9 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 
+from auth.claims import LEEWAY
 from auth.strict import encode_base64url
 from messaging.database import Database
 from messaging.rpc import Refused
@@ -25,6 +28,10 @@ from services.users.store import AuthorizationCode, Session
 CODE_LIFE: Final = 60
 """Seconds. "A maximum authorization code lifetime of 10 minutes is RECOMMENDED" (RFC 6749
 §4.1.2); a browser needs one."""
+
+FORGOTTEN: Final = LEEWAY + CODE_LIFE
+"""Seconds after its end for which a code is kept: longer than any replica would take it, whose
+clock is as far behind as clocks may be."""
 
 
 class Codes:
@@ -89,7 +96,7 @@ class Codes:
             )
         return code
 
-    async def redeem(self, act: Act, request: RedeemCode) -> Opened:
+    async def redeem(self, asker: Asker, request: RedeemCode) -> Opened:
         """Spend the code for the first tokens of its session.
 
         A code that its client shows twice has been read by somebody else: the session ends
@@ -99,11 +106,33 @@ class Codes:
         Raises:
             Refused: `invalid_client`, `invalid_grant`.
         """
-        client = await self._clients.need(act.work, request.client_id)
-        found = await self._found(act, request.code)
-        if found is None or found[1].client_id != client.client_id:
+        async with self._database.session() as work:
+            await self._clients.need(work, request.client_id)
+            if (await work.execute(_of_client(request))).first() is None:
+                raise _refused()
+        async with self._acts.of(asker, What.REDEEM_CODE) as act:
+            return await self._spend(act, request)
+
+    async def prune(self) -> None:
+        """Forget the codes that were never used, with their sessions, which nobody has.
+
+        Those that were used stay for as long as their sessions, to be known again.
+        """
+        async with self._database.transaction() as work:
+            unused = (
+                AuthorizationCode.spent_at.is_(None),
+                AuthorizationCode.expires_at < int(self._clock()) - FORGOTTEN,
+            )
+            await work.execute(
+                delete(Session).where(Session.sid.in_(select(AuthorizationCode.sid).where(*unused)))
+            )
+
+    async def _spend(self, act: Act, request: RedeemCode) -> Opened:
+        # Locked: of two who use one code at once, the second waits here.
+        row = (await act.work.execute(_of_client(request).with_for_update())).one_or_none()
+        if row is None:  # removed, or its session ended, meanwhile
             raise _refused()
-        code, session = found
+        code, session = row
         act.entry.whom, act.entry.session = session.sub, session.sid
         if code.spent_at is not None:
             act.entry.why = Ended.CODE_REUSED
@@ -119,32 +148,18 @@ class Codes:
         act.entry.who = session.sub
         return opened
 
-    async def prune(self) -> None:
-        """Forget the codes that were never used, with their sessions, which nobody has.
 
-        Those that were used stay for as long as their sessions, to be known again.
-        """
-        async with self._database.transaction() as work:
-            unused = (
-                AuthorizationCode.spent_at.is_(None),
-                AuthorizationCode.expires_at < int(self._clock()),
-            )
-            await work.execute(
-                delete(Session).where(Session.sid.in_(select(AuthorizationCode.sid).where(*unused)))
-            )
-
-    async def _found(
-        self, act: Act, unverified_code: str
-    ) -> tuple[AuthorizationCode, Session] | None:
-        """The code and its session, locked: of two who use one at once, the second waits here."""
-        found = (
-            select(AuthorizationCode, Session)
-            .join(Session, AuthorizationCode.sid == Session.sid)
-            .where(AuthorizationCode.digest == digest_of(unverified_code))
-            .with_for_update()
+def _of_client(request: RedeemCode) -> Select[AuthorizationCode, Session]:
+    """The code, if it is the client's and its session has not ended; with that session."""
+    return (
+        select(AuthorizationCode, Session)
+        .join(Session, AuthorizationCode.sid == Session.sid)
+        .where(
+            AuthorizationCode.digest == digest_of(request.code),
+            Session.client_id == request.client_id,
+            Session.ended_at.is_(None),
         )
-        row = (await act.work.execute(found)).one_or_none()
-        return None if row is None else (row[0], row[1])
+    )
 
 
 def _what_is_wrong(code: AuthorizationCode, request: RedeemCode, now: int) -> str | None:

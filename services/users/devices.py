@@ -1,7 +1,8 @@
 """Device codes: a device waits, its user allows it elsewhere, and it gets its tokens (RFC 8628).
 
-Neither that a device starts nor that it asks in vain is written to the audit log: anybody may do
-both for ever. What a user decides is, and what comes of it.
+Neither that a device starts, nor that it asks in vain, nor that somebody guesses a user code is
+written to the audit log: anybody may do these for ever. What a user decides is, and what comes of
+it.
 """
 
 import secrets
@@ -103,14 +104,7 @@ class Devices:
         Raises:
             UnknownUserCodeError
         """
-        async with self._database.transaction() as work:
-            origin = await self._acts.pseudonyms.of_origin(work, request.origin)
-            device = await self._guess(work, request.user_code, origin)
-            client = None
-            if device is not None:
-                client = await self._clients.find(work, device.client_id)
-        if device is None or client is None:
-            raise UnknownUserCodeError
+        device, client = await self._look(request.user_code, request.origin)
         code = _normal(request.user_code)
         return DescribedDevice(
             user_code=f"{code[:4]}-{code[4:]}",
@@ -139,6 +133,7 @@ class Devices:
         Raises:
             UnknownUserCodeError
         """
+        await self._look(request.user_code, request.origin)
         async with self._acts.of(asker, What.DENY_DEVICE, origin=request.origin) as act:
             device, client = await self._waiting(act, request.user_code)
             device.denied = True
@@ -192,6 +187,28 @@ class Devices:
         )
         return user_code
 
+    async def _look(
+        self, unverified_code: str, unverified_origin: str | None
+    ) -> tuple[DeviceCode, PublicClient]:
+        """The device that waits with this code, and its client; a wrong code counts as a guess.
+
+        Raises:
+            UnknownUserCodeError
+        """
+        async with self._database.transaction() as work:
+            origin = await self._acts.pseudonyms.of_origin(work, unverified_origin)
+            found = await self._found(work, unverified_code, origin)
+        if found is None:  # raised out here, so that the guess is counted
+            raise UnknownUserCodeError
+        return found
+
+    async def _found(
+        self, work: AsyncSession, unverified_code: str, origin: str | None
+    ) -> tuple[DeviceCode, PublicClient] | None:
+        device = await self._guess(work, unverified_code, origin)
+        client = None if device is None else await self._clients.find(work, device.client_id)
+        return None if device is None or client is None else (device, client)
+
     async def _guess(
         self, work: AsyncSession, unverified_code: str, origin: str | None
     ) -> DeviceCode | None:
@@ -206,14 +223,11 @@ class Devices:
         Raises:
             UnknownUserCodeError
         """
-        device = await self._guess(act.work, unverified_code, act.entry.origin)
-        client = None
-        if device is not None:
-            client = await self._clients.find(act.work, device.client_id)
-        if device is None or client is None:
+        found = await self._found(act.work, unverified_code, act.entry.origin)
+        if found is None:
             raise UnknownUserCodeError
-        act.entry.why = client.client_id
-        return device, client
+        act.entry.why = found[1].client_id
+        return found
 
     async def _spend(self, act: Act, request: RedeemDevice) -> Opened:
         device = await _of_device(act.work, request)

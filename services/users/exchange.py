@@ -10,7 +10,7 @@ from auth.tokens import MAX_ACTORS, MAX_CARNET_LIFE, AccessClaims, CarnetClaims
 from auth.trust import TrustSource
 from messaging.rpc import Refused
 from services.contracts.users import Exchange, Exchanged
-from services.users.acts import Acts, Asker
+from services.users.acts import Act, Acts, Asker
 from services.users.assertions import Assertions
 from services.users.audit import What
 from services.users.presented import Presented
@@ -43,15 +43,13 @@ class TokenExchange:
 
         Raises:
             Refused: `invalid_target`, `invalid_grant`, `not_yet`, `invalid_scope`,
-                `invalid_client`, `chain_too_long`.
+                `invalid_client`, `invalid_request`, `chain_too_long`.
             TrustUnavailableError: nothing can be judged or signed now.
         """
         issuer = await self._keys.issuer()
         async with self._acts.of(asker, What.EXCHANGE) as act:
             if request.client_assertion is not None:
-                client_id = await self._assertions.spend(
-                    act, request.client_assertion, audiences=request.audiences
-                )
+                client_id = await self._proven(act, request, client_id)
             act.entry.why = f"for {request.audience}"
             if request.audience not in self._trust.key_set.clients[client_id].exchanges:
                 raise Refused("invalid_target", "this client may not ask for this audience")
@@ -75,6 +73,19 @@ class TokenExchange:
             carnet=carnet,
             expires_in=min(MAX_CARNET_LIFE, parent.exp - int(now)),
             scope=join_scope(scopes),
+        )
+
+    async def _proven(self, act: Act, request: Exchange, caller: str) -> str:
+        """The client that the request's assertion proves.
+
+        Raises:
+            Refused: `invalid_request`: with a seal, which only the caller itself can have got.
+            Refused: `invalid_client`.
+        """
+        if request.seal is not None:
+            raise Refused("invalid_request", "a carnet is exchanged by its receiver itself")
+        return await self._assertions.spend(
+            act, request.client_assertion or "", caller=caller, audiences=request.audiences
         )
 
     def _parent(self, request: Exchange, client_id: str) -> AccessClaims | CarnetClaims:

@@ -123,9 +123,7 @@ class Handlers:
 
     async def redeem_code(self, request: RedeemCode, caller: Caller) -> Tokens:
         issuer = await self.keys.issuer()
-        async with self.acts.of(Asker.of(caller), What.REDEEM_CODE) as act:
-            opened = await self.codes.redeem(act, request)
-        return self._tokens(issuer, opened)
+        return self._tokens(issuer, await self.codes.redeem(Asker.of(caller), request))
 
     async def start_device(self, request: StartDevice, _caller: Caller) -> DeviceStarted:
         return await self.devices.start(request)
@@ -151,7 +149,10 @@ class Handlers:
         issuer = await self.keys.issuer()
         async with self.acts.of(Asker.of(caller), What.CLIENT_CREDENTIALS) as act:
             client_id = await self.assertions.spend(
-                act, request.client_assertion, audiences=request.audiences
+                act,
+                request.client_assertion,
+                caller=caller.client,
+                audiences=request.audiences,
             )
             scopes = asked_scope(request.scope, self.trust.key_set.clients[client_id].scopes)
             if not scopes:

@@ -17,6 +17,11 @@ Roles = Mapping[str, frozenset[str]]
 """The scopes that each role gives."""
 
 
+def given_by(roles: Roles) -> frozenset[str]:
+    """All scopes that there are for users."""
+    return frozenset[str]().union(*roles.values())
+
+
 def scopes_of(account: Account, roles: Roles = ROLES) -> frozenset[str]:
     """What the account's roles give; a role that is no more gives nothing."""
     return frozenset[str]().union(*(roles.get(role, frozenset()) for role in account.roles))

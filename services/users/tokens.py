@@ -51,7 +51,10 @@ class TokenDesk:
         if request.client_assertion is not None:
             async with self._acts.of(asker, What.INTROSPECT) as act:
                 client_id = await self._assertions.spend(
-                    act, request.client_assertion, audiences=request.audiences
+                    act,
+                    request.client_assertion,
+                    caller=client_id,
+                    audiences=request.audiences,
                 )
         claims = self._presented.issued(request.token)
         if claims is None:
@@ -79,12 +82,16 @@ class TokenDesk:
             Refused: `unauthorized_client`, `unsupported_token_type`, `invalid_client`.
             TrustUnavailableError: nothing can be judged now.
         """
+        caller = client_id
         async with self._acts.of(asker, What.REVOKE_TOKEN) as act:
             if request.client_id is not None:
                 client_id = (await self._clients.need(act.work, request.client_id)).client_id
             if request.client_assertion is not None:
                 client_id = await self._assertions.spend(
-                    act, request.client_assertion, audiences=request.audiences
+                    act,
+                    request.client_assertion,
+                    caller=caller,
+                    audiences=request.audiences,
                 )
             claims = self._presented.issued(request.token)
             if isinstance(claims, CarnetClaims) and request.client_assertion is None:

@@ -1,7 +1,8 @@
 """The authorization endpoint (RFC 6749 §3.1): a user signs in here, never at a client."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -108,7 +109,7 @@ async def authorize(request: Request, parts: Parts) -> Response:
     """
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] in PARAMETERS]
     fields = {name: value for name, value in pairs if value}
-    twice = {name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
+    twice = repeated(name for name, _ in pairs)
     client = None if twice & {"client_id", "redirect_uri"} else await _client(parts, fields)
     if client is None:
         return _lost()
@@ -169,6 +170,11 @@ async def sign_in(request: Request, parts: Parts, origin: Origin) -> Response:
     if code is None:
         return _show(request, parts, client, fields, alert=WRONG_PASSWORD, status=403)
     return _to(parts, client, _state(fields), code=code)
+
+
+def repeated(names: Iterable[str]) -> set[str]:
+    """The names that are there more than once; in one pass, since strangers send them."""
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 async def _client(parts: GatewayParts, fields: Mapping[str, str]) -> DescribedClient | None:

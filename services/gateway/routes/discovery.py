@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from auth.keys import ALLOWED_ALGORITHMS
+from services.declared import Declared
 from services.gateway import examples, problems
 from services.gateway.bearer import SCOPES
 from services.gateway.documents import answer, problems_of
@@ -61,8 +62,9 @@ class Health(BaseModel):
     checks: dict[str, bool] = Field(default_factory=dict)
 
 
-def of_server(url: str) -> dict[str, Any]:
-    """The metadata of the gateway that is reached at `url`."""
+def of_server(url: str, declared: Declared = ()) -> dict[str, Any]:
+    """The metadata of the gateway that is reached at `url`, which knows these services."""
+    given = (scopes for each in declared for scopes in each.roles.values())
     algorithms = sorted(ALLOWED_ALGORITHMS)
     return {
         "issuer": url,
@@ -70,7 +72,7 @@ def of_server(url: str) -> dict[str, Any]:
         "token_endpoint": f"{url}/oauth/token",
         "device_authorization_endpoint": f"{url}{device.ENDPOINT}",
         "jwks_uri": f"{url}/.well-known/jwks.json",
-        "scopes_supported": sorted(SCOPES),
+        "scopes_supported": sorted({*SCOPES}.union(*given)),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": ["S256"],
@@ -125,7 +127,7 @@ async def jwks(parts: Parts) -> JwkSetResponse:
 async def metadata(parts: Parts, response: Response) -> Metadata:
     """What the OAuth 2 endpoints can do (RFC 8414 §2)."""
     response.headers.update(CACHED)
-    return Metadata.model_validate(of_server(parts.options.public_url))
+    return Metadata.model_validate(of_server(parts.options.public_url, parts.options.declared))
 
 
 @router.get(

@@ -11,6 +11,7 @@ import pytest_asyncio
 from auth.jws import parse_claims
 from auth.strict import parse_token
 from auth.tokens import AccessClaims
+from services.gateway.routes.authorize import repeated
 from services.users.acts import Asker
 from tests.services.gateway.browser import (
     CALLBACK,
@@ -524,3 +525,10 @@ async def test_neither_password_nor_code_nor_token_is_in_an_address_of_ours(
     assert ada.name not in page.answer.text
     assert in_address.json()["error"] == "invalid_request"
     assert (await redeem(browser, back["code"], pkce)).status_code == 200
+
+
+def test_parameters_without_end_are_each_looked_at_once() -> None:
+    names = iter(["state", "scope", "state"] * 100_000)
+
+    assert repeated(names) == {"state", "scope"}
+    assert repeated(["state", "scope"]) == set()

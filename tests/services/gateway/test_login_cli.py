@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from services.cli.credentials import CredentialFile, Credentials, NotSignedInError
+from services.cli.session import current_session
 from services.errors import StartError
 from tests.services.gateway.browser import Page, submit
 from tests.services.gateway.stack import PASSWORD, PATIENCE, Stack, User
@@ -211,6 +213,89 @@ async def test_a_logout_that_reaches_nobody_keeps_the_tokens_unless_told(shell: 
     assert not shell.file.exists()
 
 
+async def test_a_logout_that_the_gateway_refuses_is_none(shell: Shell, ada: User) -> None:
+    await log_in(shell, ada)
+    file = CredentialFile(shell.file.parent)
+    file.write(file.read().model_copy(update={"refresh_token": ""}))
+
+    code, said, failed = await shell.run("logout")
+
+    assert (code, said) == (1, "")
+    assert "/oauth/revoke: answers 400; try again, or run: carnet logout --forget" in failed
+    assert shell.file.exists()
+
+
+async def test_a_logout_of_nobody_ends_nothing(shell: Shell) -> None:
+    code, said, _ = await shell.run("logout", "--json")
+
+    assert (code, json.loads(said)) == (0, {"ended": False})
+
+
+async def test_who_logs_in_again_has_one_session(shell: Shell, ada: User) -> None:
+    await log_in(shell, ada)
+    former = CredentialFile(shell.file.parent).read()
+
+    await log_in(shell, ada)
+
+    grant = {
+        "grant_type": "refresh_token",
+        "client_id": "app:carnet-cli",
+        "refresh_token": former.refresh_token,
+    }
+    async with httpx.AsyncClient(base_url=shell.stack.url) as http:
+        assert (await http.post("/oauth/token", data=grant)).json()["error"] == "invalid_grant"
+    assert (await shell.run("whoami"))[0] == 0
+
+
+async def test_a_former_session_that_cannot_be_ended_is_named_and_in_nobodys_way(
+    shell: Shell, ada: User
+) -> None:
+    CredentialFile(shell.file.parent).write(CREDENTIALS)
+
+    async with logging_in(shell) as (process, address):
+        await decide(address, "allow", ada)
+        async with asyncio.timeout(PATIENCE):
+            said, failed = await process.communicate()
+
+    assert (process.returncode, said.decode().startswith("signed in as")) == (0, True)
+    assert failed.decode().startswith("carnet: the session before goes on: ")
+    assert CredentialFile(shell.file.parent).read().issuer == shell.stack.url
+
+
+async def test_a_scope_that_the_command_line_may_not_ask_for_is_one_line(shell: Shell) -> None:
+    code, said, failed = await shell.run("login", "--scope", "orders:read orders:read-all")
+
+    assert (code, said) == (1, "")
+    assert failed == (
+        "carnet: carnet login may not ask for all of the scope 'orders:read orders:read-all'; "
+        "without --scope it asks for all that it may\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"name": "ada\x1b[2J"}, {"roles": ["\x9b2J"]}, {"scope": None}, {"since": "today"}],
+    ids=str,
+)
+def test_what_a_gateway_says_of_a_session_is_plain_text(changed: dict[str, object]) -> None:
+    session = {
+        "sid": "1",
+        "sub": "2",
+        "name": "ada",
+        "roles": ["customer"],
+        "client_id": "app:carnet-cli",
+        "scope": "orders:read",
+        "since": 0,
+    }
+    said = httpx.MockTransport(lambda _: httpx.Response(200, json={**session, **changed}))
+
+    with (
+        httpx.Client(transport=said) as http,
+        pytest.raises(StartError, match="is no gateway of Carnet's"),
+    ):
+        current_session(http, "https://carnet.example", "token")
+
+
 CREDENTIALS = Credentials(
     issuer="http://127.0.0.1:1",
     access_token="access",
@@ -262,3 +347,20 @@ async def test_an_operator_adds_lists_and_removes_clients(shell: Shell, tmp_path
     assert bad[2].count("\n") == 1
     assert "use https://" in bad[2]
     assert removed[:2] == (0, "removed app:notes; 0 sessions are ended\n")
+
+
+async def test_an_operator_gives_a_client_the_scopes_of_services_of_ones_own(
+    shell: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "services"
+    folder.mkdir()
+    shutil.copy(Path(__file__).parents[3] / "examples" / "billing" / "service.toml", folder)
+    database = {"CARNET_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'users.db'}"}
+    add = ("clients", "add", "till", "--devices", "--scope", "billing:refund")
+
+    unknown = await shell.run(*add, **database)
+    added = await shell.run(*add, CARNET_SERVICES=str(folder), **database)
+
+    assert unknown[0] == 1
+    assert "there is no scope billing:refund" in unknown[2]
+    assert added[:2] == (0, "added app:till\n")

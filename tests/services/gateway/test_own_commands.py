@@ -77,6 +77,13 @@ async def test_a_command_reaches_its_service_with_a_carnet_for_it_alone(till: Ti
         assert json.loads(message.body) == BODY
 
 
+async def test_the_scopes_that_services_declare_are_named(till: Till) -> None:
+    async with till.stack.user() as ada:
+        metadata = await ada.http.get("/.well-known/oauth-authorization-server")
+
+    assert {"billing:refund", "orders:read"} <= set(metadata.json()["scopes_supported"])
+
+
 async def test_the_same_key_with_another_body_is_refused(till: Till) -> None:
     async with till.stack.user() as ada:
         await give(ada)

@@ -15,7 +15,7 @@ from messaging.rpc import Refused
 from services.contracts.clients import Grant
 from services.contracts.users import ClientCredentials, SignOut, Tokens
 from services.users.store import SpentAssertion
-from tests.services.users.realm import REPORTS, Users, everywhere
+from tests.services.users.realm import REPORTS, Users, as_client, everywhere
 
 
 async def ask(users: Users, assertion: str, scope: str | None = None) -> Tokens:
@@ -236,3 +236,37 @@ async def test_a_used_id_is_kept_until_its_assertion_is_refused_as_expired(users
     async with users.database.session() as work:
         assert (await work.scalars(select(SpentAssertion))).all() == []
     assert await refusal_of(users, used) == "invalid_client"
+
+
+@pytest.mark.parametrize("caller", ["order-service", "nobody"])
+async def test_an_assertion_proves_nothing_when_another_client_than_the_gateway_relays_it(
+    users: Users, caller: str
+) -> None:
+    """Who gets one to read has it from its owner, who meant somebody else."""
+    request = ClientCredentials(client_assertion=genuine(users))
+
+    with pytest.raises(Refused) as refusal:
+        await users.handlers.client_credentials(request, as_client(caller))
+
+    assert refusal.value.code == "invalid_client"
+    assert (await users.log())[-1]["why"] == "invalid_client: of reports"
+    assert await ask(users, request.client_assertion)  # and it is not used up by that
+
+
+async def test_a_client_proves_itself_without_the_gateway(users: Users) -> None:
+    request = ClientCredentials(client_assertion=genuine(users))
+
+    assert await users.handlers.client_credentials(request, as_client(REPORTS))
+
+
+async def test_nobody_but_the_gateway_says_what_the_issuer_is_called(users: Users) -> None:
+    """Else what a client made for another server would prove it here."""
+    elsewhere = "https://elsewhere.example"
+    made = assertion(users, aud=elsewhere)
+    request = ClientCredentials(client_assertion=made, audiences=(elsewhere,))
+
+    with pytest.raises(Refused) as refusal:
+        await users.handlers.client_credentials(request, as_client(REPORTS))
+
+    assert refusal.value.code == "invalid_client"
+    assert await users.handlers.client_credentials(request, users.gateway)

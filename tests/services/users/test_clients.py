@@ -4,8 +4,13 @@ import pytest
 from sqlalchemy import select
 
 from messaging.rpc import Refused
-from services.contracts.authorization import AllowDevice, DescribeDevice, StartDevice
-from services.users.clients import COMMAND_LINE
+from services.contracts.authorization import (
+    AllowDevice,
+    DescribeDevice,
+    RedeemDevice,
+    StartDevice,
+)
+from services.users.clients import COMMAND_LINE, DEFAULT_SCOPES
 from services.users.redirects import chosen, fault_of
 from services.users.store import DeviceCode, PublicClient
 from tests.services.users.realm import PASSWORD, Users, everywhere
@@ -188,3 +193,21 @@ def test_the_port_of_ones_own_machine_is_any(registered: str, asked: str) -> Non
 )
 def test_nothing_else_of_an_address_is(registered: str, asked: str) -> None:
     assert chosen(asked, [registered]) is None
+
+
+async def test_nobody_gets_an_operators_scopes_by_the_command_lines_name(users: Users) -> None:
+    """All know it, so that whoever begins a device may lead an operator to allow it."""
+    await users.parts.accounts.change_roles(users.operator, "ada", ["operator"])
+    ask = StartDevice(client_id=COMMAND_LINE)
+    started = await users.handlers.start_device(ask, users.gateway)
+    allow = AllowDevice(user_code=started.user_code, name="ada", password=PASSWORD)
+    await users.handlers.allow_device(allow, users.gateway)
+
+    got = RedeemDevice(client_id=COMMAND_LINE, device_code=started.device_code)
+    tokens = await users.handlers.redeem_device(got, users.gateway)
+
+    assert set(tokens.scope.split()) == set(DEFAULT_SCOPES)
+    wider = StartDevice(client_id=COMMAND_LINE, scope="orders:read-all")
+    with pytest.raises(Refused) as refusal:
+        await users.handlers.start_device(wider, users.gateway)
+    assert refusal.value.code == "invalid_scope"

@@ -23,7 +23,10 @@ from services.contracts.authorization import (
     StartDevice,
 )
 from services.contracts.users import Introspect, Tokens
+from services.users.attempts import FREE_GUESSES, LONGEST_WAIT_TO_GUESS
 from services.users.clients import COMMAND_LINE
+from services.users.codes import CODE_LIFE, FORGOTTEN
+from services.users.devices import LETTERS
 from services.users.store import AuthorizationCode, DeviceCode, Revoked, Session
 from tests.services.users.realm import PASSWORD, Users, everywhere
 
@@ -191,6 +194,19 @@ async def test_what_nobody_came_for_is_forgotten(users: Users) -> None:
     assert [session.ended_why for session in await sessions(users)] == ["code_reused"]
 
 
+async def test_a_code_is_kept_until_no_replica_would_take_it(users: Users) -> None:
+    """One whose clock is ahead forgets nothing that another one still trades."""
+    await add_notes(users)
+    await code_of(users)
+    users.clock.now += CODE_LIFE + FORGOTTEN
+    await users.handlers.codes.prune()
+    assert len(await sessions(users)) == 1
+    users.clock.now += 2
+    await users.handlers.codes.prune()
+
+    assert await sessions(users) == []
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -282,6 +298,41 @@ async def test_what_a_device_asks_in_vain_is_not_written_down(users: Users) -> N
 
 
 @everywhere
+async def test_a_wrong_user_code_that_is_denied_counts_as_a_guess_and_is_not_written_down(
+    users: Users,
+) -> None:
+    started = await start(users)
+    before = len(await users.log())
+    for _ in range(FREE_GUESSES):
+        wrong = DenyDevice(user_code="BBBBBBBB", origin="192.0.2.7")
+        with pytest.raises(Refused):
+            await users.handlers.deny_device(wrong, users.gateway)
+
+    assert len(await users.log()) == before
+    assert await described(users, started.user_code) == "unknown_user_code"
+    denied = DenyDevice(user_code=started.user_code, origin="192.0.2.8")
+    await users.handlers.deny_device(denied, users.gateway)
+    assert (await users.log())[-1]["what"] == "deny_device"
+
+
+async def test_what_is_no_code_or_no_longer_one_is_not_written_down(users: Users) -> None:
+    await add_notes(users)
+    code = await code_of(users)
+    before = len(await users.log())
+
+    assert await refusal_of(users, "made up") == "invalid_grant"
+    assert await refusal_of(users, code, client_id=COMMAND_LINE) == "invalid_grant"
+    assert await refusal_of(users, code, client_id="app:nobody") == "invalid_client"
+    assert len(await users.log()) == before
+    await redeem(users, code)
+    for _ in range(3):
+        assert await refusal_of(users, code) == "invalid_grant"
+
+    log = [(entry["outcome"], entry["why"]) for entry in (await users.log())[before:]]
+    assert log == [("done", None), ("refused", "invalid_grant: code_reused")]
+
+
+@everywhere
 async def test_of_many_who_trade_one_device_code_at_once_one_is_served(users: Users) -> None:
     started = await start(users)
     await allow(users, started)
@@ -323,22 +374,46 @@ async def test_of_many_guesses_at_once_no_more_are_looked_at_than_one_by_one(
     users: Users,
 ) -> None:
     started = await start(users)
-    place = "192.0.2.7"
 
-    async def guess(code: str) -> str:
-        try:
-            await users.handlers.describe_device(
-                DescribeDevice(user_code=code, origin=place), users.gateway
-            )
-        except Refused as refused:
-            return refused.code
-        return ""
+    await asyncio.gather(*(described(users, f"BBBBBBB{letter}") for letter in LETTERS))
 
-    await asyncio.gather(*(guess(f"BBBBBBB{letter}") for letter in "BCDFGHJK"))
+    assert await described(users, started.user_code) == "unknown_user_code"
+    assert await described(users, started.user_code, "192.0.2.8") == ""
 
-    assert await guess(started.user_code) == "unknown_user_code"
-    place = "192.0.2.8"
-    assert await guess(started.user_code) == ""
+
+async def test_who_types_wrong_user_codes_for_ever_keeps_nobody_out_for_more_than_a_minute(
+    users: Users,
+) -> None:
+    """It is one place for all behind one address, and 1440 guesses a day find no code."""
+    for _ in range(FREE_GUESSES + 12):
+        users.clock.now += LONGEST_WAIT_TO_GUESS
+        assert await described(users, "BBBBBBBB") == "unknown_user_code"
+    started = await start(users)
+
+    users.clock.now += LONGEST_WAIT_TO_GUESS - 1
+    assert await described(users, started.user_code) == "unknown_user_code"
+    users.clock.now += 2
+
+    assert await described(users, started.user_code) == ""
+
+
+async def test_twenty_wrong_user_codes_are_free_but_for_the_last(users: Users) -> None:
+    started = await start(users)
+    for _ in range(FREE_GUESSES - 1):
+        await described(users, "BBBBBBBB")
+
+    assert await described(users, started.user_code) == ""
+
+
+async def described(users: Users, code: str, origin: str = "192.0.2.7") -> str:
+    """The error, or nothing."""
+    try:
+        await users.handlers.describe_device(
+            DescribeDevice(user_code=code, origin=origin), users.gateway
+        )
+    except Refused as refused:
+        return refused.code
+    return ""
 
 
 async def test_user_codes_have_no_vowels_and_no_two_are_alike(users: Users) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from auth.assertion import sign_assertion
 from auth.jws import CARNET, members, parse_claims, sign_token
 from auth.keys import SigningKey
 from auth.message import Route
@@ -212,3 +213,23 @@ async def test_no_client_signs_its_own_way_further(chain: Users) -> None:
     seal = sealed(chain, forged, by=LEDGER, to=LEDGER)
 
     assert await refusal_of(chain, forged, seal, by=LEDGER) == "not_yet"  # no key of the issuer's
+
+
+@pytest.mark.parametrize("by", [GATEWAY, BILLING])
+async def test_no_carnet_is_exchanged_by_an_assertion(chain: Users, by: str) -> None:
+    """Carnet and seal are its receiver's, who asks for itself."""
+    carnet = await received(chain)
+    proof = sign_assertion(
+        BILLING, chain.realm.seals[BILLING], audience="user-service", now=chain.clock()
+    )
+    request = Exchange(
+        subject_token=carnet,
+        audience=ORDERS,
+        seal=sealed(chain, carnet),
+        client_assertion=proof,
+    )
+
+    with pytest.raises(Refused) as refusal:
+        await chain.handlers.exchange_token(request, as_client(by))
+
+    assert refusal.value.code == "invalid_request"

@@ -333,3 +333,16 @@ async def test_of_another_grant_nothing_changes(users: Users) -> None:
     users.with_trust(users.realm.trust(reports=Grant(exchanges=frozenset({ORDERS}))))
 
     assert await introspect(users, token, REPORTS) == INACTIVE
+
+
+async def test_neither_introspection_nor_revocation_takes_anothers_assertion(
+    users: Users,
+) -> None:
+    token = await carnet(users)
+
+    for ask in (introspect, revoke):
+        with pytest.raises(Refused) as refusal:
+            await ask(users, token, REPORTS, client_assertion=assertion(users, ORDERS))
+        assert refusal.value.code == "invalid_client"
+
+    assert (await introspect(users, token)).active
