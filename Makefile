@@ -118,6 +118,11 @@ soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
 	@$(BIN)/python -m services.local.compose_secrets secrets
 
+.PHONY: release-check
+release-check: $(VENV)/.dev ## Build wheel and sdist, look into them, run the wheel's demo (RELEASE=1: release it now)
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m tests.release $(if $(RELEASE),--final)
+
 .PHONY: docs
 docs: $(VENV)/.runtime ## Write what of the documents is written from the code (docs/settings.md)
 	$(BIN)/carnet config list --markdown > docs/settings.md
