@@ -21,7 +21,7 @@ endif
 
 .PHONY: help
 help: ## Say what there is
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.runtime ## Show the main job: orders placed, verified and stored, forgeries refused
@@ -117,6 +117,17 @@ soak: $(VENV)/.dev ## Put an hour's 200,000 orders through one consumer; nothing
 .PHONY: secrets
 secrets: $(VENV)/.runtime ## Make the secrets of compose.yaml, in secrets/, where there are none
 	@$(BIN)/python -m services.local.compose_secrets secrets
+
+.PHONY: kubernetes-secrets
+kubernetes-secrets: $(VENV)/.runtime ## Write secrets/ as Secrets of Kubernetes (NAMESPACE=carnet BROKER=host DATABASE=host)
+	@$(BIN)/python -m services.local.kubernetes_secrets secrets --namespace $(NAMESPACE) \
+		$(if $(BROKER),--broker $(BROKER)) $(if $(DATABASE),--database $(DATABASE))
+NAMESPACE ?= carnet
+
+.PHONY: release-check
+release-check: $(VENV)/.dev ## Build wheel and sdist, look into them, run the wheel's demo (RELEASE=1: release it now)
+	@$(BIN)/python -m services.local
+	@$(BIN)/python -m tests.release $(if $(RELEASE),--final)
 
 .PHONY: docs
 docs: $(VENV)/.runtime ## Write what of the documents is written from the code (docs/settings.md)
