@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -15,6 +16,7 @@ from auth.message import VerifiedMessage
 from auth.seal import Sealer
 from messaging.broker import Broker
 from messaging.envelope import Envelope
+from messaging.errors import MessagingError
 from messaging.events import EventParts, EventSubscriber
 from messaging.publisher import Publisher
 from tests.messaging.market import (
@@ -161,9 +163,12 @@ async def test_it_says_from_when_on_it_listens_again(listener: Listener, wire: W
     wire.cut()
 
     await until(lambda: listener.registered == 2)
-    await until(lambda: listener.publisher._link.connected)
-    await listener.tell(sold("tea"))
-    await until(lambda: len(listener.heard) == 1)
+    async with asyncio.timeout(WAIT):
+        while True:
+            with suppress(MessagingError):  # the connection that publishes was cut as well
+                await listener.tell(sold("tea"))
+                break
+    await until(lambda: len(listener.heard) > 0)
 
 
 def test_an_event_has_one_handler_and_only_an_event_has() -> None:
