@@ -182,7 +182,7 @@ async def test_an_unknown_method_names_the_known_ones(http: httpx.AsyncClient, m
     assert answer.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/orders/", "/docs", "/v2/orders"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/orders/", "/docs", "/v2/orders"])
 async def test_an_unknown_address_is_a_problem_too(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
 
