@@ -19,7 +19,6 @@ from typing import Final
 from fastapi.sse import ServerSentEvent
 
 from auth.claims import service_subject
-from auth.errors import RefusalError
 from auth.message import VerifiedMessage
 from auth.statements import Revocation
 from auth.tokens import AccessClaims
@@ -28,6 +27,7 @@ from services.contracts.journeys import MessageJourney
 from services.contracts.topology import ORDER_SERVICE
 from services.gateway.dependents import Dependents
 from services.gateway.live import EndReason, LiveEvent, Subscription, TooManyStreamsError
+from services.gateway.standing import StandingStream
 
 HEADER: Final = "Carnet-Journey"
 """What a client asks with: `stream.message`."""
@@ -158,19 +158,11 @@ class JourneyHub:
             del self._watches[stream]
 
 
-@dataclass(frozen=True, slots=True)
-class JourneyStream:
-    """One stream of reports. Times are in seconds.
-
-    expires_at, trusted: as of `services.gateway.stream.OrderStream`.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyStream(StandingStream):
+    """One stream of reports, and its name."""
 
     name: str
-    subscription: Subscription
-    clock: Callable[[], float]
-    expires_at: float
-    heartbeat: float
-    trusted: Callable[[], bool]
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         """What to send: the stream's name, then each report, until the token or we end it."""
@@ -187,18 +179,3 @@ class JourneyStream:
             elif self._trusted():
                 yield ServerSentEvent(event=report.type, raw_data=report.body)
         yield ServerSentEvent(event="end", raw_data=json.dumps({"reason": reason}))
-
-    def _end(self) -> EndReason | None:
-        if self.subscription.ended is None and self._left() <= 0:
-            return EndReason.TOKEN_EXPIRED
-        return self.subscription.ended
-
-    def _trusted(self) -> bool:
-        try:
-            return self.trusted()
-        except RefusalError:
-            self.subscription.end(EndReason.SESSION_ENDED)
-            return False
-
-    def _left(self) -> float:
-        return max(0.0, self.expires_at - self.clock())

@@ -12,13 +12,14 @@ from typing import Final
 
 from fastapi.sse import ServerSentEvent
 
-from auth.errors import AuthError, RefusalError
+from auth.errors import AuthError
 from auth.verifier import Verifier
 from messaging.errors import MessagingError
 from messaging.trust import LiveTrust
 from services.contracts.orders import EventsPage
 from services.gateway.faults import problem_of
-from services.gateway.live import EndReason, LiveEvent, Subscription
+from services.gateway.live import EndReason, LiveEvent
+from services.gateway.standing import StandingStream
 
 RETRY_FETCH: Final = 2.0
 """Seconds until what is missing is asked for again."""
@@ -59,25 +60,16 @@ class Standing:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class OrderStream:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStream(StandingStream):
     """A stream that starts after the event `after`.
 
     replay: whether to begin with what there is already.
-    expires_at: when the access token ends, and the stream with it.
-    heartbeat: seconds between two signs of life.
-    trusted: whether the access token can be said to be accepted, now. While it cannot, nothing is
-        told; where it raises a `RefusalError`, the stream ends as one whose session is ended.
     """
 
-    subscription: Subscription
     history: History
-    clock: Callable[[], float]
     after: int
     replay: bool
-    expires_at: float
-    heartbeat: float
-    trusted: Callable[[], bool]
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         """What to send, until the token, the session, the client's patience or we end it."""
@@ -116,21 +108,6 @@ class OrderStream:
             else:
                 behind = live.sequence > last
         yield ServerSentEvent(event="end", raw_data=json.dumps({"reason": reason}))
-
-    def _end(self) -> EndReason | None:
-        if self.subscription.ended is None and self._left() <= 0:
-            return EndReason.TOKEN_EXPIRED
-        return self.subscription.ended
-
-    def _trusted(self) -> bool:
-        try:
-            return self.trusted()
-        except RefusalError:
-            self.subscription.end(EndReason.SESSION_ENDED)
-            return False
-
-    def _left(self) -> float:
-        return max(0.0, self.expires_at - self.clock())
 
     async def _fetch(self, after: int) -> EventsPage | None:
         """What is missing; None where it cannot be had now."""
