@@ -36,7 +36,7 @@ from tests.messaging.wire import Wire, wire_to
 
 
 async def test_a_caller_is_told_at_once_when_its_reply_can_no_longer_come(
-    counter: Counter, wire: Wire
+    counter: Counter, publisher: Publisher, wire: Wire
 ) -> None:
     entered = asyncio.Event()
 
@@ -48,6 +48,8 @@ async def test_a_caller_is_told_at_once_when_its_reply_can_no_longer_come(
     counter.answer = wait
     asked = asyncio.create_task(counter.ask(deadline=60))
     await entered.wait()
+    # Its confirm has come as well: else the caller is told that, and no reply is missed.
+    await until(lambda: len(publisher._backlog) == 0)
 
     wire.cut()
 
