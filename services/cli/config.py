@@ -13,7 +13,6 @@ from rich.table import Column, Table
 from services.cli.amend import TrustSettings
 from services.cli.answer import Json, print_json, say
 from services.cli.demo import DemoSettings
-from services.cli.desk import DeskSettings
 from services.cli.doctor import DoctorSettings
 from services.cli.issuer import IssuerSettings
 from services.cli.lazily import COMMANDS, load
@@ -32,6 +31,7 @@ from services.configuration.page import page
 from services.configuration.told import Examined, Origin, Told, examine
 from services.doctor.kinds import KINDS
 from services.local.compose_secrets import SecretsSettings
+from services.operations.desk import DeskSettings
 
 app: Final = typer.Typer(
     help="What can be set, what is, and what is wrong with it.", no_args_is_help=True

@@ -3,40 +3,31 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from pydantic import SecretStr
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from auth.errors import CHECK_OF
 from auth.release import LIFTS, Lift
-from messaging.deadletters import Held, Reading
+from messaging.deadletters import Reading
 from messaging.errors import MessagingError
 from messaging.letters import Letter
-from messaging.rpc import RpcRefusedError
-from services.cli import bulk
 from services.cli.accounts import read_password
 from services.cli.answer import Json, answer, print_json, say
-from services.cli.desk import Desk, Operator, connected, open_desk, read_desk_settings
-from services.cli.letters import (
-    Filter,
-    Fold,
-    details_of,
-    export_line,
-    id_of,
-    table_of,
-)
+from services.cli.letters import print_letter, table_of
 from services.cli.progress import bar
-from services.cli.token import claims_table, plain
-from services.cli.verdicts import PLACES, Judge, Step, place_of
 from services.contracts.topology import ORDERS_COMMANDS
 from services.errors import StartError
 from services.failure import KNOWN_ERRORS
+from services.operations import bulk
+from services.operations.desk import Desk, Operator, connected, open_desk, read_desk_settings
+from services.operations.letters import Filter, Fold, details_of, export_line
+from services.operations.settling import Settle, discarding, releasing
+from services.operations.verdicts import PLACES, Judge, place_of
 
 app: Final = typer.Typer(
     help="What was refused, and why: look at it, release it, discard it, take it out.",
@@ -44,19 +35,6 @@ app: Final = typer.Typer(
 )
 
 T = TypeVar("T")
-
-MAX_SHOWN: Final = 2000
-"""Characters of a body that are shown; --json has all of it."""
-
-_MARKS: Final = {
-    "passed": "[green]✓[/]",
-    "refused": "[red]✗[/]",
-    "not reached": "[dim]·[/]",
-    "not judged": "[yellow]?[/]",
-}
-
-PUBLISH: Final = 10.0
-"""Seconds for the broker to confirm a released message."""
 
 Queue: TypeAlias = Annotated[
     str,
@@ -160,7 +138,7 @@ def show(
         print_json(told)
         return
     for letter, steps in explained:
-        _print(letter, steps, now=now)
+        print_letter(letter, steps, now=now)
 
 
 @app.command()
@@ -200,20 +178,13 @@ def release(
     )
     place = place_of(queue)
     lift: tuple[Lift, ...] = LIFTS if lift_revocation else ("age", "expiry")
-
-    def begin(desk: Desk) -> Callable[[Held], Awaitable[None]]:
-        async def one(held: Held) -> None:
-            letter = held.letter
-            if not letter.bound:
-                raise RpcRefusedError("seal_mismatch", "its seal is of another message")
-            stated = await desk.release(letter, lift)
-            envelope = letter.released(place.queue, stated)
-            await desk.publisher.publish(envelope, deadline=PUBLISH)
-            await held.remove()
-
-        return one
-
-    tally = _in_bulk("released", queue, wanted, _operator(operator, password_file), begin)
+    tally = _in_bulk(
+        "released",
+        queue,
+        wanted,
+        _operator(operator, password_file),
+        lambda desk: releasing(desk, place, lift),
+    )
     _tell("released", tally, as_json=json_output)
 
 
@@ -244,20 +215,13 @@ def discard(
     )
     place = place_of(queue)
     judge = Judge(place, read_desk_settings().read_key_set())
-
-    def begin(desk: Desk) -> Callable[[Held], Awaitable[None]]:
-        async def one(held: Held) -> None:
-            letter = held.letter
-            genuine = judge.genuine(letter, now=time.time())
-            stated = await desk.discard(letter, genuine=genuine)
-            if stated is not None:
-                envelope = letter.released(place.queue, stated)
-                await desk.publisher.publish(envelope, deadline=PUBLISH)
-            await held.remove()
-
-        return one
-
-    tally = _in_bulk("discarded", queue, wanted, _operator(operator, password_file), begin)
+    tally = _in_bulk(
+        "discarded",
+        queue,
+        wanted,
+        _operator(operator, password_file),
+        lambda desk: discarding(desk, place, judge),
+    )
     _tell("discarded", tally, as_json=json_output)
 
 
@@ -309,7 +273,7 @@ def _in_bulk(
     queue: str,
     wanted: Filter,
     operator: Operator,
-    begin: Callable[[Desk], Callable[[Held], Awaitable[None]]],
+    begin: Callable[[Desk], Settle],
 ) -> bulk.Tally:
     place = place_of(queue)
     settings = read_desk_settings()
@@ -320,7 +284,11 @@ def _in_bulk(
             open_desk(settings, broker, operator) as desk,
             Reading(broker.consuming, place.queue.dead) as reading,
         ):
-            return await bulk.each(reading, wanted.fits, begin(desk), what=what, name=id_of)
+            with bar() as shown:
+                task = shown.add_task(what, total=reading.total)
+                return await bulk.each(
+                    reading, wanted.fits, begin(desk), seen=lambda: shown.advance(task)
+                )
 
     return _run(work)
 
@@ -395,22 +363,3 @@ def _keep(found: dict[str, Letter], letter: Letter) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
-
-
-def _print(letter: Letter, steps: list[Step], *, now: float) -> None:
-    console = Console()
-    details = details_of(letter)
-    facts = Table("", "", box=SIMPLE, show_header=False)
-    for name in ("id", "reason", "detail", "failed_at", "refused_by", "queue", "type"):
-        facts.add_row(name.replace("_", " "), plain(str(details[name] or "-")))
-    console.print(facts)
-    for name in ("carnet", "seal", "release"):
-        if details[name] is not None:
-            console.print(plain(f"{name}, as it says of itself"))
-            console.print(claims_table(details[name]["claims"], now=now))
-    checks = Table("", "check", "verdict", box=SIMPLE)
-    for step in steps:
-        checks.add_row(_MARKS[step.verdict], step.question, plain(step.detail or step.verdict))
-    console.print(plain(f"as of {details['failed_at'] or 'now'}"))
-    console.print(checks)
-    console.print(plain((details.get("body") or details.get("body_base64") or "")[:MAX_SHOWN]))

@@ -15,10 +15,10 @@ from rich.text import Text
 from messaging.findings import Verdict
 from services.cli.answer import Json, print_json
 from services.cli.migrate import Service
-from services.cli.places import OPERATOR_URL, STATE_FOLDER
 from services.doctor.examination import examine_one, examine_stack
 from services.doctor.kinds import KINDS
 from services.doctor.report import Report
+from services.operations.places import OPERATOR_URL, STATE_FOLDER
 from services.settings import KEY_OPENER, Settings, read_settings
 
 _STYLES: Final = {

@@ -17,12 +17,12 @@ from messaging.database import open_database
 from messaging.migrations import upgrade
 from messaging.rpc import Refused
 from services.authority import KEY_SET, KEYS, TRUST_ROOT
-from services.cli.places import KEY_SET_FILE, STATE_FOLDER, TRUST_ROOT_FILE
 from services.contracts.scopes import ROLES
 from services.contracts.topology import USER_SERVICE
 from services.declared import DECLARED, read_all_declared, roles_with
 from services.errors import StartError
 from services.keyring import ISSUER
+from services.operations.places import KEY_SET_FILE, STATE_FOLDER, TRUST_ROOT_FILE
 from services.settings import KEY_OPENER, Settings, read_settings
 from services.users.assembly import Register, open_register
 from services.users.keyfolder import KeyFolder

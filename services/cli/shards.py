@@ -12,9 +12,9 @@ from messaging.inspection import QueueCount, count_queues, left_shards
 from messaging.sharding import MAX_SHARDS
 from messaging.topology import declare
 from services.cli.answer import Json, print_json, say
-from services.cli.desk import connected, read_desk_settings
 from services.cli.progress import working
 from services.contracts.topology import orders_commands, whole_topology
+from services.operations.desk import connected, read_desk_settings
 
 WITHIN: Final = 60.0
 """Seconds for the broker to make, and tell, everything."""

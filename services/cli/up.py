@@ -10,9 +10,9 @@ from pydantic import Field, SecretStr
 from rich.console import Console
 
 from messaging.sharding import MAX_SHARDS
-from services.cli.places import STATE_FOLDER
 from services.local.ports import LOOPBACK
 from services.local.stack import LocalStack
+from services.operations.places import STATE_FOLDER
 from services.settings import (
     BROKER_LOGIN,
     KEY_OPENER,

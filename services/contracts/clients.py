@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from messaging.contract import Contract
-from services.contracts import authorization, journeys, orders, topology, users
+from services.contracts import administration, authorization, journeys, orders, topology, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,16 @@ CLIENTS: Final[dict[str, Grant]] = {
             users.SignOut,
             users.ReleaseLetter,
             users.DiscardLetter,
+            administration.FindAccounts,
+            administration.FindSessions,
+            administration.EndSession,
+            administration.EndSessions,
+            administration.GetIssuerKeys,
+            administration.RotateIssuerKey,
+            administration.RetireIssuerKey,
+            administration.ReadAudit,
+            users.GetKeySet,
+            users.GetRevocations,
         ),
     ),
 }

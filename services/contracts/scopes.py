@@ -9,6 +9,10 @@ ORDERS_WRITE_ALL: Final = "orders:write-all"
 DEAD_LETTERS_RELEASE: Final = "dead-letters:release"
 TOKENS_INTROSPECT: Final = "tokens:introspect"
 """To be told what any token is. Meant for services that cannot verify tokens themselves."""
+OPERATIONS_READ: Final = "operations:read"
+"""To see what operators see: refused messages, accounts, sessions, keys, queues, the audit log."""
+SESSIONS_REVOKE: Final = "sessions:revoke"
+KEYS_ROTATE: Final = "keys:rotate"
 
 CUSTOMER: Final = "customer"
 OPERATOR: Final = "operator"
@@ -23,6 +27,9 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             ORDERS_WRITE_ALL,
             DEAD_LETTERS_RELEASE,
             TOKENS_INTROSPECT,
+            OPERATIONS_READ,
+            SESSIONS_REVOKE,
+            KEYS_ROTATE,
         }
     ),
 }

@@ -5,11 +5,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from services.gateway.commands import KEY_HEADER
 from services.gateway.direct import DirectWay
-from services.gateway.edge import Edge
-from services.gateway.handlers import install_handlers
 from services.gateway.journeys import HEADER
 from services.gateway.oauth_errors import OAuthError, oauth_error
-from services.gateway.observing import Observed
 from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
 from services.gateway.routes import (
@@ -27,6 +24,9 @@ from services.gateway.routes import (
     sessions,
     token,
 )
+from services.web.edge import Edge
+from services.web.handlers import install_handlers
+from services.web.observing import Observed
 
 
 def routed_app() -> FastAPI:

@@ -14,14 +14,11 @@ from fastapi.openapi.models import (
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from auth.errors import RefusalError
 from auth.tokens import AccessClaims
 from services.contracts import scopes
-from services.gateway import problems
 from services.gateway.carnets import Caller
-from services.gateway.faults import CHALLENGE, quotable
 from services.gateway.parts import GatewayParts, parts_of
-from services.gateway.problems import ProblemError
+from services.web.bearer import judged, lacking, take_token
 
 SCOPES: Final = {
     scopes.ORDERS_READ: "See one's own orders and order events.",
@@ -30,6 +27,9 @@ SCOPES: Final = {
     scopes.ORDERS_WRITE_ALL: "Cancel anyone's orders.",
     scopes.TOKENS_INTROSPECT: "Be told what any token is.",
     scopes.DEAD_LETTERS_RELEASE: "Have refused messages taken after all.",
+    scopes.OPERATIONS_READ: "See refused messages, accounts, sessions, keys and the audit log.",
+    scopes.SESSIONS_REVOKE: "End anyone's sessions.",
+    scopes.KEYS_ROTATE: "Change the issuer's keys.",
 }
 
 OAUTH2: Final = OAuth2(
@@ -78,7 +78,7 @@ def admit(request: Request, parts: GatewayParts, required: AbstractSet[str]) -> 
     Raises:
         ProblemError, TrustUnavailableError: as `caller`.
     """
-    unverified_token = _take(request)
+    unverified_token = take_token(request)
     claims = judge(parts, unverified_token)
     if missing := required - claims.scopes:
         raise lacking(missing)
@@ -92,56 +92,4 @@ def judge(parts: GatewayParts, unverified_token: str) -> AccessClaims:
         ProblemError: 401, with the code of the refusal.
         TrustUnavailableError: nothing can be judged at present.
     """
-    try:
-        return parts.verifier.access_token(unverified_token, now=parts.clock())
-    except RefusalError as refusal:
-        raise ProblemError(
-            problems.token_refused(refusal.code),
-            f"The access token is refused: {refusal.detail}.",
-            headers=_challenge("invalid_token", refusal.detail),
-        ) from refusal
-
-
-def lacking(missing: AbstractSet[str]) -> ProblemError:
-    """403: genuine, and without the scopes that are needed."""
-    wanted = " ".join(sorted(missing))
-    return ProblemError(
-        problems.INSUFFICIENT_SCOPE,
-        f"The access token lacks: {wanted}.",
-        headers=_challenge("insufficient_scope", f"lacks {wanted}", scope=wanted),
-    )
-
-
-def _take(request: Request) -> str:
-    """The one access token of a request, from the one place where it may be."""
-    if request.scope["query_string"] and "access_token" in request.query_params:
-        raise ProblemError(
-            problems.TOKEN_IN_QUERY,
-            "Addresses are logged and kept: send the token in the Authorization header, "
-            "and consider the one that was sent here as lost.",
-            headers=_challenge("invalid_request", "a token in the query"),
-        )
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        # "Clients MUST NOT use more than one method to transmit the token" (RFC 6750 §2).
-        raise ProblemError(
-            problems.DUPLICATE_TOKEN,
-            "There is more than one Authorization header.",
-            headers=_challenge("invalid_request", "more than one Authorization header"),
-        )
-    scheme, _, unverified_token = headers[0].partition(" ") if headers else ("", "", "")
-    if scheme.lower() != "bearer" or not unverified_token.strip():
-        # No error code where the request has no credentials (RFC 6750 §3.1).
-        raise ProblemError(
-            problems.MISSING_TOKEN,
-            "Send an access token: Authorization: Bearer …",
-            headers={"WWW-Authenticate": CHALLENGE},
-        )
-    return unverified_token.strip()
-
-
-def _challenge(error: str, description: str, *, scope: str | None = None) -> dict[str, str]:
-    challenge = f'{CHALLENGE}, error="{error}", error_description="{quotable(description)}"'
-    if scope is not None:
-        challenge += f', scope="{scope}"'
-    return {"WWW-Authenticate": challenge}
+    return judged(parts.verifier, unverified_token, now=parts.clock())

@@ -19,9 +19,7 @@ from messaging.publisher import Publisher
 from messaging.sharding import Sharding
 from services.contracts.orders import PATIENCE
 from services.contracts.topology import ORDER_SERVICE
-from services.gateway import problems
 from services.gateway.carnets import Caller, Carnets
-from services.gateway.faults import problem_of
 from services.gateway.idempotency import (
     IdempotencyKeys,
     KeyReusedError,
@@ -29,7 +27,9 @@ from services.gateway.idempotency import (
     request_hash_of,
 )
 from services.gateway.journeys import Marks
-from services.gateway.problems import ProblemError
+from services.web import problems
+from services.web.faults import problem_of
+from services.web.problems import ProblemError
 
 KEY_HEADER: Final = "Idempotency-Key"
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.faults import problem_of
-from services.gateway.observing import ROUTE
-from services.gateway.problems import ProblemError, problem_response
+from services.web.faults import problem_of
+from services.web.observing import ROUTE
+from services.web.problems import ProblemError, problem_response
 
 Direct = Callable[[Request, bytes], Awaitable[Response | None]]
 """Answers a request with its body; None, before it has done anything, where FastAPI is to."""

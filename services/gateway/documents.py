@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.gateway import problems
-from services.gateway.problems import MEDIA_TYPE, FieldError, Kind, Problem
+from services.web import problems
+from services.web.problems import MEDIA_TYPE, FieldError, Kind, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 

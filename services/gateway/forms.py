@@ -14,9 +14,9 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
 from services.gateway import pages
-from services.gateway.media import FORM, media_type
 from services.gateway.pages import FORM_TOKEN
-from services.gateway.problems import ProblemError
+from services.web.media import FORM, media_type
+from services.web.problems import ProblemError
 
 _NAME: Final = "carnet-form"
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")

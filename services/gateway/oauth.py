@@ -13,11 +13,11 @@ from auth.assertion import unverified_client
 from messaging.contract import Request as Question
 from messaging.rpc import RpcRefusedError
 from services.contracts.topology import GATEWAY, USER_SERVICE
-from services.gateway.faults import quotable, refused
-from services.gateway.media import FORM, media_type
 from services.gateway.oauth_errors import STATUS, OAuthError
 from services.gateway.parts import GatewayParts
-from services.gateway.problems import ProblemError
+from services.web.faults import quotable, refused
+from services.web.media import FORM, media_type
+from services.web.problems import ProblemError
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from services.gateway.documents import Responses
-from services.gateway.faults import CHALLENGE, quotable
+from services.web.faults import CHALLENGE, quotable
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from services.gateway.bearer import OAUTH2
-from services.gateway.problems import Problem
+from services.web.problems import Problem
 
 DESCRIPTION: Final = """\
 Commands are answered with 202 once the broker holds them, and with a problem document (RFC 9457)

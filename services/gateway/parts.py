@@ -16,10 +16,10 @@ from messaging.trust import LiveTrust
 from services.declared import Declared
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
-from services.gateway.edge import RECEIVE_DEADLINE
 from services.gateway.journeys import JourneyHub
 from services.gateway.live import EventHub
 from services.gateway.playground import Playground
+from services.web.edge import RECEIVE_DEADLINE
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ from services.contracts.playground import NOBODY
 from services.contracts.scopes import ORDERS_READ, ORDERS_WRITE
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
 from services.contracts.users import SignOut
-from services.gateway import problems
 from services.gateway.carnets import Caller, Carnets
 from services.gateway.journeys import JourneyHub
-from services.gateway.problems import ProblemError
+from services.web import problems
+from services.web.problems import ProblemError
 
 MAX_TEXT: Final = 4096
 """Characters of a body as the user has changed it."""

@@ -22,7 +22,6 @@ from services.contracts.users import Exchange, Exchanged
 from services.gateway.app import create_app
 from services.gateway.carnets import Carnets
 from services.gateway.commands import Commands
-from services.gateway.connection import BoundedHttpProtocol
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.journeys import JourneyHub
 from services.gateway.listening import order_events
@@ -37,6 +36,7 @@ from services.identity import Identity, load_identity
 from services.startup import require_broker, require_standing
 from services.telemetry.opening import open_telemetry
 from services.trust import open_live_trust, trust_supply
+from services.web.connection import BoundedHttpProtocol
 
 Follow = Callable[[RpcClient, asyncio.Event], Coroutine[Any, Any, None]]
 

@@ -17,9 +17,9 @@ from auth.verifier import Verifier
 from messaging.errors import MessagingError
 from messaging.trust import LiveTrust
 from services.contracts.orders import EventsPage
-from services.gateway.faults import problem_of
 from services.gateway.live import EndReason, LiveEvent
 from services.gateway.standing import StandingStream
+from services.web.faults import problem_of
 
 RETRY_FETCH: Final = 2.0
 """Seconds until what is missing is asked for again."""

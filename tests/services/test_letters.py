@@ -11,10 +11,11 @@ from rich.console import Console
 from auth.keyset import KeySet
 from auth.message import AUTHORIZATION
 from messaging.letters import Letter
-from services.cli.letters import Filter, Fold, details_of, export_line, id_of, table_of
-from services.cli.verdicts import Judge, place_of
+from services.cli.letters import table_of
 from services.contracts.topology import ORDERS_COMMANDS
 from services.errors import StartError
+from services.operations.letters import Filter, Fold, details_of, export_line, id_of
+from services.operations.verdicts import Judge, place_of
 from tests.auth.forge import ALICE, GATEWAY, MESSAGE_ID, NOW, Scene, command_scene
 
 FAILED_AT = "2027-01-15T08:00:00Z"

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from messaging.metrics import MAX_SERIES, OTHER, Metrics
 from services.demo.client import Account, ShopClient, next_event
-from services.gateway.observing import METHODS
 from services.telemetry.exposition import CONTENT_TYPE, exposition
+from services.web.observing import METHODS
 from tests.telemetry.conftest import Watched
 from tests.telemetry.expressions import labels_of
 from tests.telemetry.tools import ROOT, run_with

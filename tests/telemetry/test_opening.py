@@ -16,10 +16,10 @@ from messaging.metrics import Metrics
 from messaging.publisher import Publisher
 from messaging.tracing import OFF, step
 from services.__main__ import SERVICES
-from services.gateway.observing import _trace_of
 from services.telemetry.opening import open_telemetry, traces_wanted
 from services.telemetry.otlp import FLUSH
 from services.telemetry.process import watch_loop
+from services.web.observing import _trace_of
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

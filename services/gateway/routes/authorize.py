@@ -12,12 +12,13 @@ from messaging.rpc import RpcRefusedError
 from services.contracts.authorization import Authorize, DescribeClient, DescribedClient
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import MAX_PASSWORD
-from services.gateway import forms, pages, problems
+from services.gateway import forms, pages
 from services.gateway.documents import RPC, Responses, problems_of
-from services.gateway.faults import refused
-from services.gateway.media import FORM
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.routes.sessions import Origin
+from services.web import problems
+from services.web.faults import refused
+from services.web.media import FORM
 
 PATH: Final = "/oauth/authorize"
 PARAMETERS: Final = (

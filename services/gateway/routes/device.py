@@ -17,15 +17,16 @@ from services.contracts.authorization import (
     StartDevice,
 )
 from services.contracts.topology import USER_SERVICE
-from services.gateway import forms, pages, problems
+from services.gateway import forms, pages
 from services.gateway.documents import RPC, answer, problems_of
-from services.gateway.faults import refused
-from services.gateway.media import FORM
 from services.gateway.oauth import OAuthForm, ask, body_of, refuse_header
 from services.gateway.oauth_errors import NO_STORE, errors_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.routes.authorize import WRONG_PASSWORD, html, is_password
 from services.gateway.routes.sessions import Origin
+from services.web import problems
+from services.web.faults import refused
+from services.web.media import FORM
 
 ENDPOINT: Final = "/oauth/device_authorization"
 PAGE: Final = "/device"

@@ -8,14 +8,15 @@ from pydantic import BaseModel, Field
 
 from auth.keys import ALLOWED_ALGORITHMS
 from services.declared import Declared
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import SCOPES
 from services.gateway.documents import answer, problems_of
-from services.gateway.faults import RETRY_AFTER
 from services.gateway.parts import GatewayParts, parts_of
-from services.gateway.problems import ProblemError
 from services.gateway.routes import authorize, device
 from services.gateway.routes.token import GRANTS
+from services.web import problems
+from services.web.faults import RETRY_AFTER
+from services.web.problems import ProblemError
 
 JWK_SET: Final = "application/jwk-set+json"
 MAX_AGE: Final = 30

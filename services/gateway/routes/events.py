@@ -9,14 +9,15 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from services.contracts import scopes
 from services.contracts.orders import EventsPage, ListOrderEvents
 from services.contracts.topology import ORDER_SERVICE
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import caller, judge
 from services.gateway.carnets import Caller
 from services.gateway.documents import RPC, SCOPED, Responses, problems_of
 from services.gateway.live import TooManyStreamsError
 from services.gateway.parts import GatewayParts, parts_of
-from services.gateway.problems import ProblemError
 from services.gateway.stream import OrderStream, Standing
+from services.web import problems
+from services.web.problems import ProblemError
 
 PAGE: Final = 100
 _SEQUENCE: Final = r"^[0-9]{1,15}$"

@@ -7,14 +7,15 @@ from fastapi.responses import JSONResponse
 
 from services.contracts.scopes import TOKENS_INTROSPECT
 from services.contracts.users import Introspect, Introspection
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import admit
 from services.gateway.documents import RPC, problems_of
 from services.gateway.oauth import ASSERTION, OAuthForm, ask, body_of, refuse_header
 from services.gateway.oauth_errors import NO_STORE, OAuthError, errors_of
 from services.gateway.parts import GatewayParts, parts_of
-from services.gateway.problems import ProblemError
 from services.gateway.routes.revocation import HINTS
+from services.web import problems
+from services.web.problems import ProblemError
 
 _BODY: Final = body_of(
     {

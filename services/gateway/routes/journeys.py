@@ -7,15 +7,16 @@ from fastapi import APIRouter, Depends, Security
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from services.contracts import scopes
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import caller, judge
 from services.gateway.carnets import Caller
 from services.gateway.documents import SCOPED, Responses, problems_of
 from services.gateway.journeys import JourneyStream
 from services.gateway.live import TooManyStreamsError
 from services.gateway.parts import GatewayParts, parts_of
-from services.gateway.problems import ProblemError
 from services.gateway.stream import Standing
+from services.web import problems
+from services.web.problems import ProblemError
 
 _DOCUMENTED: Final[Responses] = {
     **problems_of(*SCOPED, problems.TOO_MANY_STREAMS),

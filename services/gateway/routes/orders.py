@@ -20,16 +20,18 @@ from services.contracts.orders import (
     PlaceOrder,
 )
 from services.contracts.topology import ORDER_SERVICE
-from services.gateway import examples, problems
-from services.gateway.bearer import admit, caller, lacking
+from services.gateway import examples
+from services.gateway.bearer import admit, caller
 from services.gateway.carnets import Caller
 from services.gateway.commands import KEY_HEADER, Commands, Wish
 from services.gateway.direct import Direct
 from services.gateway.documents import BODY, RPC, SCOPED, answer, problems_of
 from services.gateway.journeys import FORM, HEADER, SOUND
-from services.gateway.media import JSON, media_type, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import NewOrder, OrderAccepted
+from services.web import problems
+from services.web.bearer import lacking
+from services.web.media import JSON, media_type, takes
 
 ORDERS: Final = "/v1/orders"
 WRITING: Final = frozenset({scopes.ORDERS_WRITE})

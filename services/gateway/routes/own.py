@@ -14,15 +14,15 @@ from pydantic import ConfigDict
 from auth.message import Route
 from messaging.contract import Command
 from services.declared import Declared, TakenCommand, route_of
-from services.gateway import problems
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.commands import KEY_HEADER, Wish
 from services.gateway.documents import BODY, answer, problems_of
-from services.gateway.media import JSON, takes
-from services.gateway.problems import ProblemError
 from services.gateway.requests import CommandAccepted
 from services.gateway.routes.orders import COMMAND, Desk, desk
+from services.web import problems
+from services.web.media import JSON, takes
+from services.web.problems import ProblemError
 
 COMMANDS: Final = "/v1/commands"
 ACCEPTED: Final = answer(

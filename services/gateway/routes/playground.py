@@ -7,15 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.contracts import scopes
 from services.contracts.orders import PlaceOrder
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.documents import BODY, RPC, SCOPED, answer, problems_of
-from services.gateway.media import JSON, takes
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.playground import MAX_TEXT, Forgery, Tried
-from services.gateway.problems import ProblemError
 from services.gateway.requests import NewOrder
+from services.web import problems
+from services.web.media import JSON, takes
+from services.web.problems import ProblemError
 
 FORGERIES: Final = "/v1/playground/forgeries"
 

@@ -5,11 +5,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.contracts.users import RevokeToken
-from services.gateway import problems
 from services.gateway.documents import RPC, Responses, problems_of
 from services.gateway.oauth import ASSERTION, OAuthForm, ask, body_of, refuse_header
 from services.gateway.oauth_errors import NO_STORE, errors_of
 from services.gateway.parts import GatewayParts, parts_of
+from services.web import problems
 
 HINTS: Final = ("access_token", "refresh_token")
 

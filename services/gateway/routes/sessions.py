@@ -9,14 +9,15 @@ from auth.tokens import MAX_ACCESS_LIFE
 from services.contracts.authorization import DescribedSession, DescribeSession
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import Register, Registered, SignIn, SignOut
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
-from services.gateway.media import JSON, takes
 from services.gateway.origin import origin_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import Credentials, NewAccount, TokenAnswer
+from services.web import problems
+from services.web.media import JSON, takes
 
 Parts = Annotated[GatewayParts, Depends(parts_of)]
 

@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse
 from messaging.contract import Request as Question
 from services.contracts.authorization import RedeemCode, RedeemDevice
 from services.contracts.users import ClientCredentials, Exchange, Refresh, Tokens
-from services.gateway import examples, problems
+from services.gateway import examples
 from services.gateway.documents import RPC, answer, problems_of
 from services.gateway.oauth import ASSERTION, OAuthForm, ask, body_of, refuse_header
 from services.gateway.oauth_errors import NO_STORE, OAuthError, errors_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import TokenAnswer
+from services.web import problems
 
 CODE: Final = "authorization_code"
 DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"

@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from services.contracts.topology import GATEWAY
-from services.gateway import problems, service
+from services.gateway import service
 from services.gateway.app import create_app
 from services.gateway.direct import DirectWay
 from services.gateway.parts import GatewayParts
-from services.gateway.problems import ProblemError
+from services.web import problems
+from services.web.problems import ProblemError
 from tests.services.gateway.stack import PATIENCE, TEA, Stack, User
 
 SENT: Final = {"Content-Type": "application/json", "Idempotency-Key": "both-ways"}

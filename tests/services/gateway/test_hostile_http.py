@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.contracts.topology import GATEWAY
-from services.gateway import connection
+from services.web import connection
 from tests.services.gateway.stack import Stack, User
 from tests.services.gateway.test_limits import CHUNKED, Connection, connected
 

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from services import http
-from services.gateway import connection
-from services.gateway.connection import MAX_HEAD, MAX_REST, BoundedHttpProtocol
-from services.gateway.edge import MAX_BODY, Edge
-from services.gateway.handlers import install_handlers
 from services.http import HttpServer
+from services.web import connection
+from services.web.connection import MAX_HEAD, MAX_REST, BoundedHttpProtocol
+from services.web.edge import MAX_BODY, Edge
+from services.web.handlers import install_handlers
 
 PATIENCE = 10
 SLOW = 1.5

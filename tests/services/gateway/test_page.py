@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from auth.explain import decode_unverified
-from services.gateway.routes.page import POLICY
+from services.web.files import POLICY
 from tests.services.gateway.stack import User
 from tests.services.gateway.test_journeys import place, watching
 

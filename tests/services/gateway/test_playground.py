@@ -14,8 +14,8 @@ from services.contracts.playground import NOBODY
 from services.contracts.scopes import ORDERS_READ
 from services.contracts.topology import GATEWAY
 from services.gateway.playground import OF_ALL_PER_MINUTE, PER_MINUTE, Rate
-from services.gateway.problems import ProblemError
 from services.local.trust import make_local_trust
+from services.web.problems import ProblemError
 from tests.brokers import Brokers
 from tests.services.gateway.stack import TEA, Stack, User, open_stack
 from tests.services.gateway.test_openapi import with_scopes

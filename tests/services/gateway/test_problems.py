@@ -30,10 +30,10 @@ from messaging.rpc import (
     RpcTimeoutError,
     RpcUnavailableError,
 )
-from services.gateway import problems
-from services.gateway.faults import problem_of, quotable
-from services.gateway.problems import ProblemError, problem_response
 from services.gateway.settings import GatewaySettings
+from services.web import problems
+from services.web.faults import problem_of, quotable
+from services.web.problems import ProblemError, problem_response
 
 FAULTS: list[tuple[Exception, int, str]] = [
     (BrokerUnavailableError("x"), 503, "broker_unavailable"),

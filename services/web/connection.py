@@ -12,9 +12,9 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from services.gateway import problems
-from services.gateway.edge import MAX_BODY, RECEIVE_DEADLINE
-from services.gateway.problems import (
+from services.web import problems
+from services.web.edge import MAX_BODY, RECEIVE_DEADLINE
+from services.web.problems import (
     MEDIA_TYPE,
     Kind,
     ProblemError,

@@ -5,8 +5,8 @@ from typing import Final
 
 from fastapi import Request
 
-from services.gateway import problems
-from services.gateway.problems import ProblemError
+from services.web import problems
+from services.web.problems import ProblemError
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"

@@ -26,7 +26,6 @@ from messaging.letters import Letter
 from messaging.publisher import Publisher
 from messaging.rpc import RpcClient, RpcRefusedError
 from services.authority import KEY_SET, KEYS, TRUST_ROOT
-from services.cli.places import KEY_SET_FILE, OPERATOR_URL, STATE_FOLDER, TRUST_ROOT_FILE
 from services.contracts.topology import OPERATOR_DESK, USER_SERVICE
 from services.contracts.users import (
     DiscardLetter,
@@ -40,6 +39,7 @@ from services.errors import StartError
 from services.identity import ENCRYPTION_KEY, RotatingSealer
 from services.local.logins import OPERATOR
 from services.local.running import told
+from services.operations.places import KEY_SET_FILE, OPERATOR_URL, STATE_FOLDER, TRUST_ROOT_FILE
 from services.settings import KEY_OPENER, Settings, read_settings
 
 DEADLINE: Final = 10.0

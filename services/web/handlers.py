@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from messaging.rpc import RpcRefusedError
-from services.gateway import problems
-from services.gateway.faults import FAULTS, problem_of
-from services.gateway.problems import FieldError, Kind, ProblemError, problem_response
+from services.web import problems
+from services.web.faults import FAULTS, problem_of
+from services.web.problems import FieldError, Kind, ProblemError, problem_response
 
 _BY_STATUS: Final = {
     404: problems.NOT_FOUND,

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): every error that the gateway answers, and its form on the wire."""
+"""Problem documents (RFC 9457): every error that is answered over HTTP, and its form there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

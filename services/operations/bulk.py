@@ -1,15 +1,16 @@
-"""Something done to many dead letters: a bar while it runs, and what became of each."""
+"""Something done to many dead letters, and what became of each."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from messaging.deadletters import Held, Reading
 from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
-from services.cli.progress import bar
+from services.operations.letters import id_of
+from services.operations.settling import Settle
 
 AT_ONCE: Final = 16
 """Letters in work at the same time."""
@@ -28,35 +29,34 @@ class Tally:
 async def each(
     reading: Reading,
     wanted: Callable[[Letter], bool],
-    do: Callable[[Held], Awaitable[None]],
+    settle: Settle,
     *,
-    what: str,
-    name: Callable[[Letter], str],
+    seen: Callable[[], None] = lambda: None,
 ) -> Tally:
     """Do it to each letter that is wanted; one that is refused stays where it is.
 
     Broken off at any point, the same again goes on where this has stopped.
+
+    seen: told of each letter, wanted or not.
     """
     tally = Tally()
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(held: Held) -> None:
         try:
-            await do(held)
+            await settle(held)
             tally.done += 1
         except RpcRefusedError as refusal:
             tally.refused[refusal.code] += 1
             if len(tally.refusals) < AT_ONCE:
-                tally.refusals.append((name(held.letter), f"{refusal.code}: {refusal.detail}"))
+                tally.refusals.append((id_of(held.letter), f"{refusal.code}: {refusal.detail}"))
         finally:
             room.release()
 
-    with bar() as shown:
-        task = shown.add_task(what, total=reading.total)
-        async with asyncio.TaskGroup() as running:
-            async for held in reading.letters():
-                shown.advance(task)
-                if wanted(held.letter):
-                    await room.acquire()
-                    running.create_task(one(held))
+    async with asyncio.TaskGroup() as running:
+        async for held in reading.letters():
+            seen()
+            if wanted(held.letter):
+                await room.acquire()
+                running.create_task(one(held))
     return tally

@@ -12,8 +12,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway import problems
-from services.gateway.problems import ProblemError, new_instance, problem_response
+from services.web import problems
+from services.web.problems import ProblemError, new_instance, problem_response
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body."""

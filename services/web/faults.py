@@ -15,8 +15,8 @@ from messaging.errors import (
     UnroutableError,
 )
 from messaging.rpc import NoRecipientKeyError, RpcRefusedError, RpcTimeoutError
-from services.gateway import problems
-from services.gateway.problems import Kind, ProblemError
+from services.web import problems
+from services.web.problems import Kind, ProblemError
 
 RETRY_AFTER: Final = {"Retry-After": "2"}
 """Seconds. Everything that answers 503 resumes by itself, mostly at the next reconnect."""

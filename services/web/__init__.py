@@ -1,0 +1,1 @@
+"""What every service over HTTP has: problem documents, limits at its edge, files of a page."""
