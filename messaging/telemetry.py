@@ -16,6 +16,8 @@ class Telemetry:
 
     metrics: Metrics = field(default_factory=Metrics)
     tracing: Tracing = OFF
+    share: float | None = None
+    """Of the traces that begin here, how many are told of, from 0 to 1; None where nobody is."""
 
     def watch(self, verifier: Verifier) -> None:
         """Tell how often the one verifier of the process knew a token already."""

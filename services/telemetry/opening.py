@@ -17,6 +17,8 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 DISABLED: Final = "OTEL_SDK_DISABLED"
 EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 NAME: Final = "OTEL_SERVICE_NAME"
+SAMPLER: Final = "OTEL_TRACES_SAMPLER"
+SAMPLER_ARG: Final = "OTEL_TRACES_SAMPLER_ARG"
 
 
 def traces_wanted(environment: Mapping[str, str]) -> bool:
@@ -26,6 +28,24 @@ def traces_wanted(environment: Mapping[str, str]) -> bool:
         and environment.get(DISABLED, "").strip().lower() != "true"
         and environment.get(EXPORTER, "").strip() != "none"
     )
+
+
+def share_of_traces(environment: Mapping[str, str]) -> float:
+    """Of the traces that begin here, how many the sampler of the environment chooses, from 0 to 1.
+
+    By parent or not: what begins here has none. As the library reads it, what it does not know is
+    everything.
+    """
+    sampler = environment.get(SAMPLER, "").lower().removeprefix("parentbased_")
+    if sampler == "always_off":
+        return 0.0
+    if sampler != "traceidratio":
+        return 1.0
+    try:
+        share = float(environment.get(SAMPLER_ARG, ""))
+    except ValueError:
+        return 1.0
+    return share if 0 <= share <= 1 else 1.0
 
 
 def open_telemetry(service: str, environment: Mapping[str, str]) -> Telemetry:
@@ -41,4 +61,5 @@ def open_telemetry(service: str, environment: Mapping[str, str]) -> Telemetry:
     # Only here: who traces nothing shall not pay for it.
     from services.telemetry.otlp import open_tracing  # noqa: PLC0415
 
-    return Telemetry(metrics, open_tracing(service, name_is_set=bool(environment.get(NAME))))
+    tracing = open_tracing(service, name_is_set=bool(environment.get(NAME)))
+    return Telemetry(metrics, tracing, share_of_traces(environment))

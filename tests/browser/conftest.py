@@ -1,8 +1,8 @@
-"""A browser, and the whole system as processes, with its playground on."""
+"""A browser, and the whole system as processes, with its playground on, and traced."""
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Playwright, async_playwright
 
 from services.local.stack import LocalStack
 from tests.browser.visitor import SCREENS, Screen, Visitor
+from tests.telemetry.collector import Collector
 
 FLAGS = [
     "--headless",
@@ -35,11 +36,23 @@ def chromium() -> str:
     return found
 
 
-@pytest_asyncio.fixture(scope="session")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
-    state = tmp_path_factory.mktemp("stack")
-    async with LocalStack(state, throwaway=True, playground=True) as running:
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack(
+    tmp_path_factory: pytest.TempPathFactory, collector: Collector
+) -> AsyncIterator[LocalStack]:
+    state = tmp_path_factory.mktemp("stack")
+    # To its end: a service that a test starts again is traced as it was before.
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        async with LocalStack(state, throwaway=True, playground=True) as running:
+            yield running
 
 
 @pytest_asyncio.fixture(scope="session")

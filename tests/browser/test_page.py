@@ -62,6 +62,8 @@ async def _order_and_read(visitor: Visitor) -> None:
     await expect(card.locator(".check-list li").nth(5).locator(".time")).to_have_text(TIME)
     await visitor.look("placed")
 
+    await visitor.button("Copy the trace id", card).click()
+    await expect(page.locator("#status")).to_have_text(re.compile("The trace id is "))
     await visitor.button("Open the carnet", card).click()
     dialog = page.get_by_role("dialog", name="The carnet of this message")
     await expect(dialog.get_by_role("row", name="aud order-service")).to_be_visible()

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 import time
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision
 
 from auth.message import Route
 from messaging.broker import Broker
@@ -16,7 +19,7 @@ from messaging.metrics import Metrics
 from messaging.publisher import Publisher
 from messaging.tracing import OFF, step
 from services.__main__ import SERVICES
-from services.telemetry.opening import open_telemetry, traces_wanted
+from services.telemetry.opening import open_telemetry, share_of_traces, traces_wanted
 from services.telemetry.otlp import FLUSH
 from services.telemetry.process import watch_loop
 from services.web.observing import _trace_of
@@ -47,7 +50,42 @@ def test_a_collector_that_is_named_turns_traces_on(
 
 
 async def test_without_a_collector_nobody_traces() -> None:
-    assert open_telemetry("orders", {}).tracing is OFF
+    telemetry = open_telemetry("orders", {})
+
+    assert telemetry.tracing is OFF
+    assert telemetry.share is None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"OTEL_TRACES_SAMPLER": "always_on"},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+        {"OTEL_TRACES_SAMPLER": "parentbased_always_off"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"},
+        {"OTEL_TRACES_SAMPLER": "ParentBased_TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.7"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"},
+        {"OTEL_TRACES_SAMPLER": "made up", "OTEL_TRACES_SAMPLER_ARG": "0.25"},
+    ],
+    ids=lambda environment: " ".join(environment.values()),
+)
+def test_the_share_of_traces_is_what_the_librarys_sampler_chooses(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    """The page goes by it, trace for trace."""
+    for name in ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    sampler = TracerProvider(shutdown_on_exit=False).sampler
+    share = share_of_traces(environment)
+
+    for each in (*(secrets.randbits(128) for _ in range(1000)), 0, (1 << 128) - 1):
+        chosen = sampler.should_sample(None, each, "click").decision is not Decision.DROP
+        assert chosen is (each & ((1 << 64) - 1) < round(share * 2**64))
 
 
 @pytest.mark.parametrize("service", SERVICES)

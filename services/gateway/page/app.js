@@ -5,6 +5,7 @@ import * as forge from "./forge.js";
 import * as orders from "./orders.js";
 import * as session from "./session.js";
 import { decode, read, tokenView } from "./tokens.js";
+import { traced } from "./trace.js";
 
 const SECOND = 1000;
 const OVER = {
@@ -23,7 +24,8 @@ async function setUp() {
   $("read").addEventListener("submit", readPasted);
   session.onChange(changed);
   setInterval(showLeft, SECOND);
-  const { playground } = await (await fetch("/page/settings")).json();
+  const { playground, traces } = await (await fetch("/page/settings")).json();
+  traced(traces);
   $("tab-forge").hidden = !playground;
 }
 

@@ -3,6 +3,7 @@
 import { $, duration, h, say, submitting } from "./dom.js";
 import { Journey, openers } from "./journeys.js";
 import { call, endingBy } from "./session.js";
+import { beginTrace } from "./trace.js";
 
 const ORDER = { lines: [{ sku: "tea-earl-grey", quantity: 1, unit_price: "4.20" }], currency: "EUR" };
 const KEPT = 12;
@@ -62,8 +63,9 @@ async function send() {
   const [value, title, , why] = FORGERIES.find(([known]) => known === chosen());
   const began = performance.now();
   const json = { forgery: value, order: ORDER, ...(value === "body" ? { body: $("body").value } : {}) };
-  const { data } = await call("/v1/playground/forgeries", { json });
-  const journey = new Journey(title, value === "none" ? {} : { gateway: "Tampered" });
+  const trace = beginTrace();
+  const { data } = await call("/v1/playground/forgeries", { json, headers: trace?.headers });
+  const journey = new Journey(title, value === "none" ? {} : { gateway: "Tampered" }, trace);
   journey.reach("gateway", `and sent, ${duration(performance.now() - began)} in all`);
   journey.reach("event", "none", "never");
   tell(journey, data, why);

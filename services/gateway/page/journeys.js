@@ -1,6 +1,6 @@
 // One message on its way: a card with its stages, which fill as word of them comes in.
 
-import { duration, h } from "./dom.js";
+import { duration, h, say } from "./dom.js";
 import { opener } from "./tokens.js";
 
 const STAGES = [
@@ -12,8 +12,9 @@ const STAGES = [
 ];
 
 export class Journey {
-  /** title: what it is. stages: names of stages that differ from the usual ones. */
-  constructor(title, names = {}) {
+  /** title: what it is. names: of stages that differ from the usual ones. trace: the one that it begins, or null. */
+  constructor(title, names = {}, trace = null) {
+    this.trace = trace;
     this.began = performance.now();
     this.orderId = null;
     this.stages = new Map(
@@ -39,6 +40,7 @@ export class Journey {
         this.why,
         this.checks,
         this.actions,
+        trace?.told ? traceLine(trace.id) : null,
       ),
     );
   }
@@ -100,6 +102,23 @@ export class Journey {
     const details = this.checks.querySelector("details");
     if (details) details.open = false;
   }
+}
+
+/** The id of its trace, to be copied; selected, where the browser gives pages no clipboard (without https). */
+function traceLine(id) {
+  const shown = h("code", {}, id);
+  const copy = async ({ currentTarget: button }) => {
+    try {
+      await navigator.clipboard.writeText(id);
+      button.dataset.done = "true";
+      say("The trace id is copied.");
+    } catch {
+      getSelection().selectAllChildren(shown);
+      say("The trace id is selected.");
+    }
+  };
+  const button = h("button", { type: "button", class: "quiet", "aria-label": "Copy the trace id", on: { click: copy } }, "Copy");
+  return h("p", { class: "trace" }, h("span", {}, "Trace ", shown), button);
 }
 
 export function openers(told) {

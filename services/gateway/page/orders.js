@@ -4,6 +4,7 @@ import { $, duration, h, say, submitting } from "./dom.js";
 import { Journey } from "./journeys.js";
 import { call, ended, signedIn } from "./session.js";
 import { listen } from "./streams.js";
+import { beginTrace } from "./trace.js";
 
 export const CURRENCY = "EUR";
 const GOODS = [
@@ -163,9 +164,9 @@ async function cancel(orderId, what) {
   }
 }
 
-/** Show a new journey, before it begins. */
+/** Show a new journey, before it begins; and with it, its trace. */
 function begin(title, names = {}) {
-  const journey = new Journey(title, names);
+  const journey = new Journey(title, names, beginTrace());
   journey.kind = names.stored === "Cancelled" ? "cancel" : "place";
   for (const other of journeys.values()) other.fold();
   $("no-travels").hidden = true;
@@ -178,7 +179,7 @@ function begin(title, names = {}) {
 /** Hand it to the gateway, marked as one to be watched if that can be. */
 async function sent(journey, path, request) {
   const known = await Promise.race([streamKnown.promise, new Promise((done) => { setTimeout(done, STREAM_WAIT); })]);
-  const headers = {};
+  const headers = { ...journey.trace?.headers };
   if (known) {
     const name = String((count += 1));
     journeys.set(name, journey);

@@ -16,6 +16,8 @@ def make_router() -> APIRouter:
     return router
 
 
-async def settings(parts: Annotated[GatewayParts, Depends(parts_of)]) -> dict[str, bool]:
-    """What the page shows and what it does not."""
-    return {"playground": parts.playground is not None}
+async def settings(
+    parts: Annotated[GatewayParts, Depends(parts_of)],
+) -> dict[str, bool | float | None]:
+    """What the page shows and what it does not; and which of its clicks shall be traced."""
+    return {"playground": parts.playground is not None, "traces": parts.telemetry.share}

@@ -61,7 +61,7 @@ async def test_there_is_no_playground_unless_it_is_asked_for(ada: User) -> None:
 
     assert answer.status_code == 404
     assert FORGERIES not in (await ada.http.get("/openapi.json")).json()["paths"]
-    assert (await ada.http.get("/page/settings")).json() == {"playground": False}
+    assert (await ada.http.get("/page/settings")).json() == {"playground": False, "traces": None}
 
 
 async def test_each_forgery_is_stopped_where_it_must_be(playground: Stack, mallory: User) -> None:
@@ -181,5 +181,5 @@ async def test_it_is_described_where_it_is(playground: Stack, mallory: User) -> 
     document = (await mallory.http.get("/openapi.json")).json()
 
     assert document["paths"][FORGERIES]["post"]["operationId"] == "forge"
-    assert (await mallory.http.get("/page/settings")).json() == {"playground": True}
+    assert (await mallory.http.get("/page/settings")).json() == {"playground": True, "traces": None}
     assert json.dumps(document)
