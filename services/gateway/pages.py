@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import Response
@@ -20,6 +20,8 @@ _STYLE: Final = """
   :root { --edge: #949494; --accent: #a8c7fa; --on: #062e6f; --bad: #f2b8b5; }
 }
 * { box-sizing: border-box; }
+html { background: Canvas; color: CanvasText; }
+a { color: var(--accent); }
 body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; }
 main { max-width: 26rem; margin: 0 auto; padding: 2rem 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; }
@@ -38,6 +40,10 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 
 TEXT: Final = "text/html"
 FORM_TOKEN: Final = "form_token"  # noqa: S105 - a field's name
+DOCUMENTED: Final[dict[str, Any]] = {
+    TEXT: {"schema": {"type": "string"}, "example": "<!doctype html>…"}
+}
+"""A page, as the content of an answer in the OpenAPI document."""
 
 
 def page(

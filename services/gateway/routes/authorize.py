@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,6 +14,7 @@ from services.contracts.topology import USER_SERVICE
 from services.contracts.users import MAX_PASSWORD
 from services.gateway import forms, pages
 from services.gateway.documents import RPC, Responses, problems_of
+from services.gateway.fault_pages import also_as_page, for_people
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.routes.sessions import Origin
 from services.web import problems
@@ -37,9 +38,6 @@ _LONGEST_NAME: Final = 200
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _STATE: Final = re.compile(r"[\x20-\x7E]+")
 WRONG_PASSWORD: Final = "Name or password is wrong, or was wrong too often: then wait a little."  # noqa: S105 - no password
-_HTML: Final[dict[str, Any]] = {
-    pages.TEXT: {"schema": {"type": "string"}, "example": "<!doctype html>…"}
-}
 _DESCRIPTIONS: Final = {
     "response_type": "`code`, and no other.",
     "client_id": "The public client that asks.",
@@ -67,7 +65,7 @@ router = APIRouter(tags=["oauth"])
 
 def html(status: int, description: str) -> Responses:
     """Document a page."""
-    return {status: {"description": description, "content": _HTML}}
+    return {status: {"description": description, "content": pages.DOCUMENTED}}
 
 
 class LeadingBackError(Exception):
@@ -88,7 +86,7 @@ class LeadingBackError(Exception):
         **html(200, "The page on which the user signs in."),
         **html(400, "The client or its address is not known: nobody is sent anywhere."),
         **_LEADS_BACK,
-        **problems_of(*RPC),
+        **also_as_page(problems_of(*RPC)),
     },
     openapi_extra={
         "parameters": [
@@ -103,6 +101,7 @@ class LeadingBackError(Exception):
         ]
     },
 )
+@for_people
 async def authorize(request: Request, parts: Parts) -> Response:
     """Ask a user to sign in, and to let a client act for them (RFC 6749 §4.1, RFC 7636).
 
@@ -130,7 +129,7 @@ async def authorize(request: Request, parts: Parts) -> Response:
         **html(400, "The form is none of ours: nobody is sent anywhere."),
         **html(403, "Name or password is wrong: the page again."),
         **_LEADS_BACK,
-        **problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC),
+        **also_as_page(problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC)),
     },
     openapi_extra={
         "requestBody": {
@@ -156,6 +155,7 @@ async def authorize(request: Request, parts: Parts) -> Response:
         }
     },
 )
+@for_people
 async def sign_in(request: Request, parts: Parts, origin: Origin) -> Response:
     """What the page sends. It is taken from that page alone, in the browser that got it."""
     fields = {name: value for name, value in (await forms.read(request)).items() if value}

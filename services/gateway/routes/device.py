@@ -19,6 +19,7 @@ from services.contracts.authorization import (
 from services.contracts.topology import USER_SERVICE
 from services.gateway import forms, pages
 from services.gateway.documents import RPC, answer, problems_of
+from services.gateway.fault_pages import also_as_page, for_people
 from services.gateway.oauth import OAuthForm, ask, body_of, refuse_header
 from services.gateway.oauth_errors import NO_STORE, errors_of
 from services.gateway.parts import GatewayParts, parts_of
@@ -151,10 +152,11 @@ async def ask_code(request: Request, parts: Parts) -> Response:
         **html(200, "What the device asks for; then, that it is signed in, or is not."),
         **html(400, "The form is none of ours."),
         **html(403, "The code, the name or the password is wrong: the page again."),
-        **problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC),
+        **also_as_page(problems_of(problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, *RPC)),
     },
     openapi_extra={"requestBody": _FORM},
 )
+@for_people
 async def decide(request: Request, parts: Parts, origin: Origin) -> Response:
     """What the pages send: first the code, then what the user decides."""
     fields = await forms.read(request)
