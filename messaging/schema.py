@@ -59,6 +59,24 @@ async def examine_schema(url: str, script_location: Path, *, service: str) -> Fi
     return ok(CHECK, f"{place} is at revision {schema.present}")
 
 
+async def examine_revision(url: str) -> Finding:
+    """Whether a service whose migrations we have not finds its database there, and writable.
+
+    Raises:
+        DatabaseUrlError, DatabaseUnavailableError: as `messaging.database`.
+    """
+    parsed = parse_database_url(url)
+    place = address_of(parsed)
+    async with reading(url) as connection:
+        present = await connection.run_sync(_revision)
+        writable = await connection.run_sync(lambda each: _writable(each, parsed))
+    if present is None:
+        return fail(CHECK, f"{place} has had no migration; start the service")
+    if not writable:
+        return fail(CHECK, f"{place} is read-only; make it writable")
+    return ok(CHECK, f"{place} is at revision {present}; the service says whether that is its last")
+
+
 async def read_schema(url: str, script_location: Path) -> Schema:
     """Look, read-only.
 

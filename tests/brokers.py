@@ -13,6 +13,7 @@ import httpx
 import pytest
 from testcontainers.community.rabbitmq import RabbitMqContainer
 
+from services.declared import Declared
 from services.local.definitions import generate_logins, operator_definitions, stack_definitions
 from services.local.errors import LocalError
 from services.local.installation import find_installation
@@ -69,12 +70,21 @@ class RunningBroker:
                 (await api.delete(f"/vhosts/{quote(vhost)}")).raise_for_status()
 
     @asynccontextmanager
-    async def stack_vhost(self, *, shards: int = 1) -> AsyncIterator["VhostBroker"]:
-        """A new virtual host with the topology, and each service's login with its rights."""
+    async def stack_vhost(
+        self, *, shards: int = 1, declared: Declared = ()
+    ) -> AsyncIterator["VhostBroker"]:
+        """A new virtual host with the topology, and each service's login with its rights.
+
+        declared: services of one's own, which are there as well.
+        """
+        own = {each.client: Login.generate(each.client) for each in declared}
+        logins = {**self.logins, **own}
         async with self.fresh_vhost() as vhost, self.management() as api:
-            definitions = stack_definitions(self.logins, vhost, shards=shards)
+            definitions = stack_definitions(logins, vhost, shards=shards, declared=declared)
             (await api.post("/definitions", json=definitions)).raise_for_status()
-            yield VhostBroker(self, vhost)
+            yield VhostBroker(self, vhost, logins)
+            for client in own:
+                (await api.delete(f"/users/{client}")).raise_for_status()
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class VhostBroker:
 
     broker: RunningBroker
     vhost: str
+    logins: Mapping[str, Login]
     process = None
 
     @property
@@ -90,7 +101,7 @@ class VhostBroker:
         return f"{self.vhost} of the tests' {self.broker.kind}"
 
     def url(self, login: str) -> str:
-        return self.broker.url(self.vhost, self.broker.logins[login])
+        return self.broker.url(self.vhost, self.logins[login])
 
     async def stop(self) -> None:
         """The fixture ends it."""

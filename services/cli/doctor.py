@@ -14,11 +14,12 @@ from rich.text import Text
 
 from messaging.findings import Verdict
 from services.cli.answer import Json, print_json
-from services.cli.migrate import Service
+from services.declared import DECLARED, Declared, read_all_declared
 from services.doctor.examination import examine_one, examine_stack
-from services.doctor.kinds import KINDS
+from services.doctor.kinds import KINDS, Kind
 from services.doctor.report import Report
-from services.operations.places import OPERATOR_URL, STATE_FOLDER
+from services.errors import StartError
+from services.operations.places import DECLARED_FOLDER, OPERATOR_URL, STATE_FOLDER
 from services.settings import KEY_OPENER, Settings, read_settings
 
 _STYLES: Final = {
@@ -27,6 +28,7 @@ _STYLES: Final = {
     Verdict.WARN: "yellow",
     Verdict.FAIL: "bold red",
 }
+_NARROWEST: Final = 8
 _SHOWN: Final = {each: each.value for each in Verdict} | {Verdict.FAIL: "FAIL"}
 
 
@@ -41,12 +43,47 @@ class DoctorSettings(Settings):
         "administrator: bindings and policies",
     )
     key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
+    services: Path | None = Field(default=None, description=DECLARED_FOLDER)
+
+    @property
+    def declared(self) -> Declared:
+        """Services of one's own: those of the folder that is named, else the local stack's."""
+        return read_all_declared(self.services or self.state / DECLARED)
+
+
+def _kinds() -> dict[str, Kind]:
+    """Those that can be examined, by name.
+
+    Raises:
+        StartError: a service of one's own is declared wrongly.
+    """
+    own = map(Kind.own, read_settings(DoctorSettings).declared)
+    return {**KINDS, **{kind.name: kind for kind in own}}
+
+
+def _known(name: str) -> str:
+    if name not in (kinds := _kinds()):
+        raise typer.BadParameter(f"{name} is none of {', '.join(kinds)}")
+    return name
+
+
+def _beginning(typed: str) -> list[str]:
+    try:
+        kinds = _kinds()
+    except StartError:  # no place to say so
+        kinds = KINDS
+    return [name for name in kinds if name.startswith(typed)]
 
 
 def doctor(
     service: Annotated[
-        Service | None,
-        typer.Argument(help="A service that the environment (CARNET_…) sets up; else the stack."),
+        str | None,
+        typer.Argument(
+            help="A service that the environment (CARNET_…) sets up; else the stack.",
+            parser=_known,
+            metavar="service",
+            autocompletion=_beginning,
+        ),
     ] = None,
     *,
     state: Annotated[
@@ -57,7 +94,8 @@ def doctor(
     """Check everything and say what to do; exit code 1 if anything is in the way.
 
     Looks at settings, keys, statement, databases, broker, queues and the trust feed, of all
-    services of the local stack or of one service. Changes nothing, and needs nothing to run.
+    services of the local stack or of one service; a service of one's own, by its client id, where
+    CARNET_SERVICES or the stack declares it. Changes nothing, and needs nothing to run.
 
     CARNET_OPERATOR_URL: AMQP URL of a login that may see all of the broker (the local stack has
     one of its own). CARNET_MANAGEMENT_URL: its management API, http://name:password@host:15672.
@@ -76,7 +114,7 @@ def doctor(
         )
     else:
         examination = examine_one(
-            KINDS[service.value],
+            _kinds()[service],
             operator=_secret(settings.operator_url),
             management=management,
             clock=time.time,
@@ -93,10 +131,11 @@ def doctor(
 
 def _print(reports: list[Report], counts: Counter[Verdict]) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    width = max(_NARROWEST, *(len(report.subject) for report in reports))
     for report in reports:
         for finding in report.findings:
             console.print(
-                f"{report.subject:8}",
+                f"{report.subject:{width}}",
                 Text(f"{_SHOWN[finding.verdict]:4}", style=_STYLES[finding.verdict]),
                 Text(f"{finding.check:18}"),
                 Text(finding.detail),

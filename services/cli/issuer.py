@@ -22,7 +22,12 @@ from services.contracts.topology import USER_SERVICE
 from services.declared import DECLARED, read_all_declared, roles_with
 from services.errors import StartError
 from services.keyring import ISSUER
-from services.operations.places import KEY_SET_FILE, STATE_FOLDER, TRUST_ROOT_FILE
+from services.operations.places import (
+    DECLARED_FOLDER,
+    KEY_SET_FILE,
+    STATE_FOLDER,
+    TRUST_ROOT_FILE,
+)
 from services.settings import KEY_OPENER, Settings, read_settings
 from services.users.assembly import Register, open_register
 from services.users.keyfolder import KeyFolder
@@ -49,11 +54,7 @@ class IssuerSettings(Settings):
         default=None, description="Folder with the client's own private keys; else in CARNET_STATE"
     )
     key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
-    services: Path | None = Field(
-        default=None,
-        description="Folder with the service.toml of each service of one's own; else in "
-        "CARNET_STATE",
-    )
+    services: Path | None = Field(default=None, description=DECLARED_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The broker as a whole: what is on it, what waits there, and whether the feed comes through."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -12,6 +12,7 @@ from messaging.findings import Finding, fail, ok, skip, warn
 from messaging.inspection import QueueCount, count_queues, examine_topology, left_shards
 from messaging.topology import Topology, WorkQueue
 from services.doctor.report import Report
+from services.operations.verdicts import PLACES
 
 WITHIN: Final = 5.0
 """Seconds for each answer."""
@@ -25,12 +26,12 @@ async def examine_broker(
     broker: Broker,
     topology: Topology,
     *,
-    work: WorkQueue,
+    works: Sequence[WorkQueue],
     management: str | None,
 ) -> None:
     """Compare what is on the connected broker with `topology`, and tell what waits in its queues.
 
-    work: the order consumer's.
+    works: the order consumer's, and those of services of one's own.
     management: URL of the management API, http://operator:password@host:15672, where there is one.
     """
     with report.part("topology"):
@@ -44,17 +45,18 @@ async def examine_broker(
     with report.part("queues"):
         names = [queue.name for queue in topology.queues]
         counts = await count_queues(broker, names, deadline=LOOK_WITHIN)
-        report.add(*judge_counts(counts, work))
-        if work.name in counts:
-            left = await left_shards(broker, work, deadline=LOOK_WITHIN)
-            report.add(*(_judge_left(name, count) for name, count in left.items()))
+        report.add(*judge_counts(counts, works))
+        for work in works:
+            if work.name in counts:
+                left = await left_shards(broker, work, deadline=LOOK_WITHIN)
+                report.add(*(_judge_left(name, count) for name, count in left.items()))
 
 
-def judge_counts(counts: Mapping[str, QueueCount], work: WorkQueue) -> list[Finding]:
+def judge_counts(counts: Mapping[str, QueueCount], works: Sequence[WorkQueue]) -> list[Finding]:
     """What waits where, and where nobody works."""
-    aside = {work.dead, *(retry.name for retry in work.retries)}
-    findings = [_judge_worked(name, count) for name, count in counts.items() if name not in aside]
-    return findings + _judge_aside(work, counts)
+    aside = {name for work in works for name in (work.dead, *(each.name for each in work.retries))}
+    worked = [_judge_worked(name, count) for name, count in counts.items() if name not in aside]
+    return worked + [finding for work in works for finding in _judge_aside(work, counts)]
 
 
 def _judge_left(name: str, count: QueueCount) -> Finding:
@@ -82,11 +84,17 @@ def _judge_aside(work: WorkQueue, counts: Mapping[str, QueueCount]) -> list[Find
         dead = counts[work.dead].messages
         said = f"{work.dead}: {dead} wait"
         findings.append(
-            warn("dead letters", f"{said}; look at them: carnet dead-letters list")
+            warn("dead letters", f"{said}; {_how_to_look(work)}")
             if dead
             else ok("dead letters", said)
         )
     return findings
+
+
+def _how_to_look(work: WorkQueue) -> str:
+    if work.name in PLACES:
+        return "look at them: carnet dead-letters list"
+    return "the service's log says why: command_dead_lettered"
 
 
 async def _examine_definitions(management: str, vhost: str, topology: Topology) -> list[Finding]:

@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from auth.feed import Feed
 from messaging.broker import Broker
 from messaging.findings import fail, warn
-from messaging.topology import Topology
-from services.contracts.topology import orders_commands, whole_topology
+from messaging.topology import Topology, WorkQueue
+from services.contracts.topology import ORDER_SERVICE, orders_commands, whole_topology
+from services.declared import (
+    DECLARED,
+    Declared,
+    DeclaredService,
+    read_all_declared,
+    topology_with,
+)
 from services.doctor.broker import examine_broker
 from services.doctor.feed import examine_feed
 from services.doctor.kinds import KINDS, Kind
@@ -41,14 +49,13 @@ async def examine_one(
         settings = read_settings(kind.settings)
     except SettingsError as error:
         return [Report(kind.name, [fail("settings", str(error))])]
-    own = _logged_in(kind, settings, clock)
+    if operator is None:
+        opening, there = _logged_in(kind, settings, clock), _There.of(kind, settings)
+    else:
+        declared = read_all_declared(settings.services)
+        opening, there = _opened(operator), _There.whole(settings, declared)
     whole = _examine_whole(
-        own if operator is None else _opened(operator),
-        kind.topology if operator is None else whole_topology,
-        kind=kind,
-        settings=settings,
-        management=management,
-        clock=clock,
+        opening, there, kind=kind, settings=settings, management=management, clock=clock
     )
     service = examine_service(kind, settings, clock=clock, runs=None)
     return list(await asyncio.gather(service, whole))
@@ -60,7 +67,7 @@ async def examine_stack(
     """All services of a local stack, each with what it was told, and its broker.
 
     Raises:
-        StartError: the folder is none of a stack's.
+        StartError: the folder is none of a stack's, or a service is declared wrongly there.
     """
     if not (state / "keys").is_dir():
         raise StartError(
@@ -69,23 +76,48 @@ async def examine_stack(
         )
     operator = told(state, OPERATOR)
     services = [(kind, _settings_in(state, kind, passphrase)) for kind in KINDS.values()]
+    declared = read_all_declared(state / DECLARED)
     examinations = [
         examine_service(kind, settings, clock=clock, runs=operator is not None)
         for kind, settings in services
+    ]
+    examinations += [
+        _examine_own(state, each, passphrase, stack_runs=operator is not None, clock=clock)
+        for each in declared
     ]
     if operator is None:
         stopped = warn("broker", "the stack does not run, so no broker was asked; run: carnet up")
         return [*await asyncio.gather(*examinations), Report("broker", [stopped])]
     kind, settings = next(each for each in services if each[0].name == "orders")
+    known = tuple(each for each in declared if told(state, each.client) is not None)
     whole = _examine_whole(
         _opened(operator[f"{PREFIX}AMQP_URL"]),
-        whole_topology,
+        _There.whole(settings, known),
         kind=kind,
         settings=settings,
         management=management,
         clock=clock,
     )
     return list(await asyncio.gather(*examinations, whole))
+
+
+async def _examine_own(
+    state: Path,
+    declared: DeclaredService,
+    passphrase: str | None,
+    *,
+    stack_runs: bool,
+    clock: Clock,
+) -> Report:
+    """One of one's own, which the stack knows, and somebody else starts."""
+    kind = Kind.own(declared)
+    settings = _settings_in(state, kind, passphrase)
+    known = told(state, kind.name) is not None
+    report = await examine_service(kind, settings, clock=clock, runs=None if known else False)
+    if stack_runs and not known:
+        said = "the running stack does not know it yet, so there is no login; restart carnet up"
+        report.add(warn("broker", said))
+    return report
 
 
 def _settings_in(state: Path, kind: Kind, passphrase: str | None) -> ServiceSettings:
@@ -124,9 +156,36 @@ async def _logged_in(kind: Kind, settings: ServiceSettings, clock: Clock) -> Asy
         yield broker
 
 
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What must be on the broker, as far as whoever looks may see it; and which of it is work."""
+
+    topology: Topology
+    works: tuple[WorkQueue, ...]
+
+    @classmethod
+    def of(cls, kind: Kind, settings: ServiceSettings) -> Self:
+        """One service's own."""
+        works: tuple[WorkQueue, ...] = ()
+        if kind.declared is not None:
+            works = (kind.declared.queue,)
+        elif kind.client_id == ORDER_SERVICE:
+            works = (orders_commands(settings.orders_shards),)
+        return cls(kind.topology(settings.orders_shards), works)
+
+    @classmethod
+    def whole(cls, settings: ServiceSettings, declared: Declared) -> Self:
+        """The whole system's, these services' too."""
+        shards = settings.orders_shards
+        return cls(
+            topology_with(whole_topology(shards), declared),
+            (orders_commands(shards), *(each.queue for each in declared)),
+        )
+
+
 async def _examine_whole(
     opening: AbstractAsyncContextManager[Broker],
-    topology: Callable[[int], Topology],
+    there: _There,
     *,
     kind: Kind,
     settings: ServiceSettings,
@@ -136,13 +195,8 @@ async def _examine_whole(
     report = Report("broker")
     with report.part("broker"):
         async with opening as broker:
-            shards = settings.orders_shards
             await examine_broker(
-                report,
-                broker,
-                topology(shards),
-                work=orders_commands(shards),
-                management=management,
+                report, broker, there.topology, works=there.works, management=management
             )
             with report.part("feed"):
                 key_set = newest_key_set(settings, now=clock())

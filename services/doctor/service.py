@@ -13,11 +13,12 @@ from messaging.broker import Broker
 from messaging.broker_clock import examine_clock
 from messaging.broker_version import judge_version
 from messaging.findings import Finding, fail, ok, warn
-from messaging.schema import examine_schema
+from messaging.schema import examine_revision, examine_schema
 from services.broker_login import broker_tokens
 from services.contracts.topology import USER_SERVICE
 from services.doctor.issuer import examine_issuer_key
 from services.doctor.kinds import Kind
+from services.doctor.listing import examine_listing
 from services.doctor.report import Report
 from services.identity import Identity, load_identity, load_key_set, load_trust_root
 from services.settings import ServiceSettings
@@ -113,6 +114,8 @@ def _examine_trust(
         with report.part("seal key"):
             identity = load_identity(kind.client_id, settings, key_set)
             report.add(examine_seal_key(identity, key_set, now=now))
+    if key_set is not None and identity is not None and kind.declared is not None:
+        report.add(examine_listing(kind.declared, key_set))
     return key_set, identity
 
 
@@ -129,6 +132,8 @@ def _examine_trust_state(folder: Path) -> Finding:
 
 async def _examine_database(kind: Kind, settings: ServiceSettings) -> Finding:
     url = settings.database_url.get_secret_value()
+    if kind.migrations is None:
+        return await examine_revision(url)
     return await examine_schema(url, kind.migrations, service=kind.name)
 
 

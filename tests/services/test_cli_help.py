@@ -59,7 +59,10 @@ def test_the_help_of_carnet_itself_has_examples() -> None:
         ("carnet trust nothing", "carnet trust has no command nothing"),
         ("carnet trust show --nothing", "carnet trust show: No such option: --nothing"),
         ("carnet trust register", "client is missing"),
-        ("carnet doctor shop", "carnet doctor: Invalid value for 'service'"),
+        (
+            "carnet doctor shop",
+            "carnet doctor: Invalid value: shop is none of users, orders, gateway",
+        ),
         ("carnet shards 65", "carnet shards: Invalid value for 'number'"),
         ("carnet keys rotate now", "what is now?"),
         ("A=b carnet keys rotate now | carnet keys list > f", "what is now?"),
