@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import jwt
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.exceptions import ChannelAccessRefused
+from yarl import URL
 
 from auth.assertion import sign_assertion
 from auth.brokertoken import sign_broker_token
@@ -29,8 +31,8 @@ from messaging.login import BrokerToken
 from messaging.probe import accepts
 from messaging.topology import declare
 from services.authority import Authority
-from services.contracts.rights import RIGHTS
 from services.contracts.topology import GATEWAY, ORDER_SERVICE, whole_topology
+from services.declared import rights_with
 from services.demo.client import ShopClient, next_event
 from services.keyring import Keyring
 from services.local import container
@@ -41,12 +43,15 @@ from services.local.definitions import stack_definitions
 from services.local.installation import find_installation
 from services.local.logins import OPERATOR, Login
 from services.local.node import NAME, PrivateNode
+from services.local.running import told
 from services.local.stack import LocalStack
 from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
 from services.settings import BROKER_RESOURCE
 from services.users.broker_scopes import broker_scopes
 from tests.brokers import KINDS
+from tests.own_service import BILLING, billing
+from tests.own_service import declare as declare_to
 from tests.services.local.test_rights import ACTS, ALL, SHARDS
 
 WAIT = 20.0
@@ -71,7 +76,8 @@ class Realm:
 
     def token(self, client: str = ORDER_SERVICE, **changed: Any) -> str:
         """A token as the user service makes them, but for what is changed."""
-        scopes = broker_scopes(client, RIGHTS[client], resource=BROKER_RESOURCE, vhost="/")
+        rights = rights_with((BILLING,))[client]
+        scopes = broker_scopes(client, rights, resource=BROKER_RESOURCE, vhost="/")
         given = {
             "key": self.active,
             "client_id": client,
@@ -100,14 +106,15 @@ OTHER_KEYS: dict[str, Callable[[], SigningKey]] = {
 
 async def _open_realm(kind: str, folder: Path) -> tuple[Realm, PrivateNode | BrokerContainer]:
     state = folder / "state"
-    make_local_trust(state)
+    declare_to(state)
+    make_local_trust(state, declared=(BILLING,))
     key_set = Authority(state).current(now=time.time())
     keys = {key.kid: key for key in Keyring(state / "keys", None).issuer()}
     by_state = {listed.state: keys[kid] for kid, listed in key_set.issuer_keys.items()}
     others = {"next": by_state["next"], **{name: make() for name, make in OTHER_KEYS.items()}}
     believed = {key.kid: key.public for key in others.values()}
     operator = Login.generate(OPERATOR)
-    definitions = stack_definitions({OPERATOR: operator}, shards=SHARDS)
+    definitions = stack_definitions({OPERATOR: operator}, shards=SHARDS, declared=(BILLING,))
     tokens = TokenLogin.of(key_set, BROKER_RESOURCE, now=time.time())
     tokens = TokenLogin(tokens.resource, {**tokens.keys, **believed})
     server: PrivateNode | BrokerContainer
@@ -413,3 +420,49 @@ async def test_the_whole_stack_runs_on_tokens_and_places_an_order(realm: Realm) 
             event = await next_event(events, within=WAIT)
         assert event.type == "orders.placed.v1"
         assert await shop.order(account, order_id)
+
+
+REFUND = "/v1/commands/billing.refund.v1"
+
+
+async def test_a_service_of_ones_own_runs_on_tokens_and_acts_for_its_caller(realm: Realm) -> None:
+    """It hears an event, takes a command from the gateway, and gives one to the order service."""
+    stack = LocalStack(realm.state, broker=realm.broker, broker_login="token")
+    async with stack, billing(stack), httpx.AsyncClient(base_url=stack.gateway_url) as ada:
+        settings = told(realm.state, BILLING.client) or {}
+        credentials = {"name": "ada.billed", "password": "correct horse battery staple"}
+        (await ada.post("/v1/users", json=credentials)).raise_for_status()
+        tokens = (await ada.post("/v1/sessions", json=credentials)).raise_for_status().json()
+        ada.headers["authorization"] = f"Bearer {tokens['access_token']}"
+        order = {"currency": "EUR", "lines": [{"sku": "tea", "quantity": 1, "unit_price": "4"}]}
+        placed = (await ada.post("/v1/orders", json=order)).raise_for_status().json()["id"]
+
+        (await ada.post(REFUND, json={"order_id": placed})).raise_for_status()
+
+        async with asyncio.timeout(2 * WAIT):
+            while await _state(ada, placed) != "cancelled":  # noqa: ASYNC110 - one has to ask
+                await asyncio.sleep(0.1)
+
+    assert settings["CARNET_BROKER_LOGIN"] == "token"
+    assert URL(settings["CARNET_AMQP_URL"]).password is None
+
+
+async def _state(user: httpx.AsyncClient, order_id: str) -> str | None:
+    answer = await user.get(f"/v1/orders/{order_id}")
+    return answer.json()["state"] if answer.is_success else None
+
+
+async def test_the_token_of_a_service_of_ones_own_opens_its_own_queue_and_no_others(
+    realm: Realm,
+) -> None:
+    token = realm.token(BILLING.client)
+    connection = await aio_pika.connect(realm.url(BILLING.client, token), timeout=WAIT)
+
+    async with connection:
+        async with connection.channel() as channel:
+            queue = await channel.get_queue(BILLING.queue.name)
+            assert await queue.get(fail=False) is None
+        for theirs in ("orders.commands", "orders.commands.dead", BILLING.queue.dead):
+            with pytest.raises(ChannelAccessRefused):
+                async with connection.channel() as channel:
+                    await (await channel.get_queue(theirs)).get(fail=False)
