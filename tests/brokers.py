@@ -38,6 +38,8 @@ class RunningBroker:
     """Runs `rabbitmqctl` with these arguments."""
     logins: Mapping[str, Login]
     """One for each service, with rights where `stack_vhost` gave them; and the operator's."""
+    metrics_port: int | None = None
+    """Of its own metrics, where they are on (`tests/telemetry/test_queues.py`)."""
 
     @property
     def operator(self) -> Login:
@@ -184,7 +186,7 @@ class Brokers:
         operator = logins[OPERATOR]
         container = RabbitMqContainer(
             RABBITMQ_IMAGE, username=operator.name, password=operator.password
-        ).with_exposed_ports(15672)
+        ).with_exposed_ports(15672, 15692)
         await asyncio.to_thread(container.start)
         self._stack.push_async_callback(asyncio.to_thread, container.stop)
 
@@ -199,4 +201,5 @@ class Brokers:
             int(container.get_exposed_port(15672)),
             control,
             logins,
+            int(container.get_exposed_port(15692)),
         )

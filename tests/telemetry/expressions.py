@@ -12,6 +12,8 @@ _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?!\s*\()\b")
 _WORDS: Final = frozenset({"and", "or", "unless", "bool", "offset", "by", "without"})
 
 PROMETHEUS_OWN: Final = frozenset({"up"})
+BROKERS: Final = "rabbitmq_"
+"""How the names of what the broker tells begin."""
 
 
 def named_in(expression: str) -> set[str]:
@@ -19,6 +21,11 @@ def named_in(expression: str) -> set[str]:
     bare = _BRACES.sub("", _QUOTED.sub('""', expression))
     bare = re.sub(r"\[[^\]]*\]", "", _GROUPING.sub("", bare))
     return {name for name in _NAME.findall(bare) if name not in _WORDS}
+
+
+def of_the_broker(names: set[str]) -> set[str]:
+    """Those that no service of ours tells, but the broker (`test_queues`)."""
+    return {name for name in names if name.startswith(BROKERS)}
 
 
 def samples_of(scraped: str) -> set[str]:

@@ -9,7 +9,13 @@ import yaml
 
 from services.demo.client import Account, ShopClient, next_event
 from tests.telemetry.conftest import Watched
-from tests.telemetry.expressions import PROMETHEUS_OWN, labels_of, named_in, samples_of
+from tests.telemetry.expressions import (
+    PROMETHEUS_OWN,
+    labels_of,
+    named_in,
+    of_the_broker,
+    samples_of,
+)
 from tests.telemetry.tools import ROOT, run
 
 FOLDER: Final = ROOT / "compose" / "telemetry"
@@ -21,6 +27,12 @@ ALERT_TESTS: Final = FOLDER / "alerts.test.yaml"
 def _yaml(*path: str) -> Any:
     return yaml.safe_load((ROOT.joinpath(*path)).read_text(encoding="utf-8"))
 
+
+class _Merging(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
+    """Reads Compose's own tags as well: how a file is merged with the one below."""
+
+
+_Merging.add_multi_constructor("!", lambda loader, _tag, node: loader.construct_sequence(node))
 
 COMPOSE: Final = _yaml("compose.yaml")
 PROFILE: Final = {
@@ -72,7 +84,7 @@ async def test_the_dashboard_asks_for_nothing_that_no_service_tells(
 
     asked = {name for _, expression in queries() for name in named_in(expression)}
 
-    assert asked - told - PROMETHEUS_OWN == set()
+    assert asked - told - PROMETHEUS_OWN - of_the_broker(asked) == set()
 
 
 async def test_the_alerts_watch_nothing_that_no_service_tells(
@@ -82,7 +94,7 @@ async def test_the_alerts_watch_nothing_that_no_service_tells(
 
     asked = {name for rule in rules().values() for name in named_in(rule["expr"])}
 
-    assert asked - told - PROMETHEUS_OWN == set()
+    assert asked - told - PROMETHEUS_OWN - of_the_broker(asked) == set()
 
 
 async def test_every_metric_of_ours_is_on_the_dashboard(
@@ -216,8 +228,24 @@ def test_prometheus_asks_where_services_answer() -> None:
         "users": (["users"], int(settings("users")["CARNET_PORT"])),
         "orders": (["orders"], int(settings("orders")["CARNET_PORT"])),
         "gateway": (["gateway"], int(settings("gateway")["CARNET_METRICS_PORT"])),
+        "rabbitmq": (["rabbitmq-nodes"], 15692),  # the plugin's own
     }
     assert settings("gateway")["CARNET_METRICS_HOST"] == settings("users")["CARNET_HOST"]
+
+
+def test_prometheus_asks_every_node_of_the_broker() -> None:
+    """By one name, which the one node has, and in a cluster each."""
+    one = COMPOSE["services"]["rabbitmq"]["networks"]["default"]["aliases"]
+    text = (ROOT / "compose.cluster.yaml").read_text()
+    cluster = yaml.load(text, Loader=_Merging)["services"]  # noqa: S506 - it is a safe one
+
+    assert one == ["rabbitmq-nodes"]
+    assert "rabbitmq-nodes" in cluster["rabbitmq"]["networks"]["default"]["aliases"]
+    for name in ("rabbitmq-2", "rabbitmq-3"):
+        assert cluster[name]["extends"] == {"file": "compose.yaml", "service": "rabbitmq"}
+        assert "networks" not in cluster[name]
+    enabled = (ROOT / "compose" / "enabled_plugins").read_text()
+    assert "rabbitmq_prometheus" in enabled
 
 
 def test_a_span_finds_its_way_to_the_trace_store() -> None:
