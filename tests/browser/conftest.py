@@ -1,6 +1,7 @@
 """A browser, and the whole system as processes, with its playground on, and traced."""
 
 import os
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -9,8 +10,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Playwright, async_playwright
 
+from services.demo.client import ShopClient
 from services.local.stack import LocalStack
-from tests.browser.visitor import SCREENS, Screen, Visitor
+from tests.browser.visitor import PASSWORD, SCREENS, Screen, Visitor
 from tests.telemetry.collector import Collector
 
 FLAGS = [
@@ -70,15 +72,29 @@ async def browser(playwright: Playwright) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture
 async def visit(stack: LocalStack, browser: Browser) -> AsyncIterator[Visit]:
-    """Opens the page as somebody new, or as a name that exists; nothing may be amiss at its end."""
+    """Opens the page as somebody new, or as a name that exists; nothing may be amiss at its end.
+
+    at: another page's address.
+    """
     async with AsyncExitStack() as opened:
 
-        async def visit(screen: Screen = SCREENS[0], *, name: str | None = None) -> Visitor:
-            visitor = await Visitor.open(browser, stack.gateway_url, screen, name=name)
+        async def visit(
+            screen: Screen = SCREENS[0], *, name: str | None = None, at: str | None = None
+        ) -> Visitor:
+            visitor = await Visitor.open(browser, at or stack.gateway_url, screen, name=name)
             opened.push_async_callback(visitor.leave)
             return visitor
 
         yield visit
+
+
+@pytest_asyncio.fixture
+async def user(stack: LocalStack) -> str:
+    """The name of somebody who has registered, elsewhere."""
+    name = f"eve-{secrets.token_hex(5)}"
+    async with ShopClient(stack.gateway_url) as client:
+        await client.register(name, PASSWORD)
+    return name
 
 
 @pytest_asyncio.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
@@ -149,6 +150,23 @@ class Visitor:
         await self.button("Send it").click()
         await expect(self.page.locator("#forged > li")).to_have_count(before + 1, timeout=PATIENCE)
         return self.journey("forged")
+
+    async def focused(self) -> str:
+        """What has the focus: its id, or else what stands on it."""
+        name: str = await self.page.evaluate(
+            "document.activeElement.id || document.activeElement.textContent.trim()"
+        )
+        return name
+
+    async def tab_to(self, name: str) -> None:
+        """Press Tab until it has the focus, and see that this shows."""
+        for _ in range(60):
+            await self.page.keyboard.press("Tab")
+            if await self.focused() == name:
+                style = "getComputedStyle(document.activeElement).outlineStyle"
+                assert await self.page.evaluate(style) != "none", f"{name}: its focus is unseen"
+                return
+        pytest.fail(f"{name} is out of the keyboard's reach")
 
     async def look(self, view: str) -> None:
         """Keep a picture of what there is to see; nothing of it may be out of reach.
