@@ -36,7 +36,8 @@ class ConsumerParts:
     committed: called after each commit; wakes the outbox relay.
     queues: to consume from, where it is not all shards of the work queue.
     left: likewise, for as long as they are there: shards that the work queue had once.
-    prefetch: deliveries that the broker hands over ahead, of all queues together.
+    prefetch: deliveries that the broker hands over ahead, of all queues together. Of those of one
+        queue, half may be commands that wait for an issuer that is away.
     concurrency: handlers at once, beside the transaction that many share, and half as many that act
         for their callers.
     drain: seconds for running handlers to finish at shutdown.

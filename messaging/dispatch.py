@@ -54,6 +54,7 @@ from messaging.handlers import CommandHandler
 from messaging.handling import Accepted, ApartError, Handling
 from messaging.inbox import MessageKey
 from messaging.lines import Lines, Places
+from messaging.onward_room import OnwardRoom, StandAsideError
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.patience import GivenUpError, Patience
 from messaging.registry import Registry
@@ -120,12 +121,15 @@ class Dispatcher:
         self._telemetry = ConsumerTelemetry(parts.broker.telemetry, queue, handlers)
         parts.broker.telemetry.watch(parts.verifier)
         parts.database.watch(parts.broker.telemetry.metrics)
-        self._handling = Handling(queue, parts)
+        share = max(1, parts.prefetch // len(parts.queues or queue.consumed))
+        self._onward = OnwardRoom(
+            asking=max(1, min(parts.concurrency, share) // 2), most=max(1, share // 2)
+        )
+        """Of those who ask the issuer first: where it is away, they keep others from nothing."""
+        self._handling = Handling(queue, parts, self._onward)
         self._settlement = Settlement(parts.publisher, queue, parts.service, parts.clock)
         self._lines = Lines()
         self._slots = asyncio.Semaphore(parts.concurrency)
-        self._onward_slots = asyncio.Semaphore(max(1, parts.concurrency // 2))
-        """Of those who ask the issuer first: where it is away, they keep the slots of no others."""
         self._shared = _Shared(self._lines.places())
         """What will share the next transaction."""
         self._sharing = 0
@@ -178,10 +182,12 @@ class Dispatcher:
                 places = self._lines.places()
                 for thing in verdict.things:
                     places.join(thing)
-                job = partial(self._handle, verdict, delivery)
                 if verdict.handler.onward:
-                    self._start([delivery], places, partial(self._in_turn_onward, job))
+                    self._onward.enter()
+                    job = partial(self._in_turn_onward, verdict, delivery)
+                    self._start([delivery], places, job)
                 else:
+                    job = partial(self._handle, verdict, delivery)
                     await self._begin([delivery], places, job)
         if self._sharing < SHARING:
             self._begin_shared()
@@ -209,9 +215,14 @@ class Dispatcher:
         task = self._start(deliveries, places, job)
         task.add_done_callback(lambda _: self._slots.release())
 
-    async def _in_turn_onward(self, job: Job) -> None:
-        async with self._onward_slots:
-            await job()
+    async def _in_turn_onward(self, accepted: Accepted, delivery: Delivery) -> None:
+        if not await self._onward.turn():
+            await self._stand_aside(accepted, delivery)
+            return
+        try:
+            await self._handle(accepted, delivery)
+        finally:
+            self._onward.leave()
 
     def _start(
         self, deliveries: Sequence[Delivery], places: Places, job: Job
@@ -363,8 +374,16 @@ class Dispatcher:
                 outcome = await patience.insist(lambda: self._perform(accepted, delivery))
             except RefusalError as refusal:
                 await self._refuse(refusal, delivery)
+            except StandAsideError:
+                await self._stand_aside(accepted, delivery)
             else:
                 await self._settle(outcome, delivery)
+
+    async def _stand_aside(self, accepted: Accepted, delivery: Delivery) -> None:
+        outcome = await self._patience([delivery]).insist(
+            lambda: self._handling.stand_aside(accepted, self._parts.clock())
+        )
+        await self._settle(outcome, delivery)
 
     async def _refuse(self, refusal: RefusalError, delivery: Delivery) -> None:
         with delivery.span.current():
@@ -399,7 +418,7 @@ class Dispatcher:
             outcome = await self._handling.perform(accepted, delivery, now)
         except RefusalError as refusal:
             raise refusal.of(message) from refusal.__cause__
-        except (TrustUnavailableError, DatabaseUnavailableError):
+        except (TrustUnavailableError, DatabaseUnavailableError, StandAsideError):
             raise
         except RepeatedError as repeated:
             log.info("repeated", detail=repeated.detail, message_id=message.seal.jti)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +23,7 @@ from messaging.errors import DatabaseUnavailableError, RepeatedError
 from messaging.handlers import CommandHandler
 from messaging.inbox import Claim, MessageKey, claim, claim_new
 from messaging.onward import RELEASED, Onward, OnwardError
+from messaging.onward_room import OnwardRoom, StandAsideError
 from messaging.outbox import add_outgoing
 from messaging.outcome import Ack, DeadLetter, Outcome, Retry
 from messaging.retries import (
@@ -37,6 +39,9 @@ from messaging.retries import (
 from messaging.topology import RetryQueue, WorkQueue
 from messaging.tracing import step
 from messaging.unit_of_work import UnitOfWork
+
+ASIDE: Final = timedelta(seconds=30)
+"""How long a command that stands aside for the issuer waits at most: its carnet lasts minutes."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +84,9 @@ class ApartError(Exception):
 class Handling:
     """The transactions of one consumer."""
 
-    def __init__(self, queue: WorkQueue, parts: ConsumerParts) -> None:
+    def __init__(self, queue: WorkQueue, parts: ConsumerParts, room: OnwardRoom) -> None:
+        """`room`: told whether the issuer gives carnets for further hops."""
+        self._room = room
         self._waits = queue.retries
         self._parts = parts
         self._inbox = parts.tables.inbox
@@ -121,7 +128,7 @@ class Handling:
                 session, self._inbox, message, outcome="done", now=now, unless=ahead
             )
             if claimed.standing == "ahead":
-                since = await line_up(session, self._retries, message, about=about or "", now=now)
+                since = await line_up(session, self._retries, message, about=about, now=now)
             else:
                 if claimed.standing in {"new", "released"}:
                     work = self._work(session, message, delivery, now)
@@ -146,6 +153,7 @@ class Handling:
 
         Raises:
             OnwardError, TransientError, TrustUnavailableError: as `OnwardCarnets`.
+            StandAsideError: the issuer is away, and others wait for it already.
         """
         hops, give = accepted.handler.onward, self._parts.onward
         if not hops or give is None:
@@ -155,8 +163,21 @@ class Handling:
             raise OnwardError(RELEASED, "nobody acts for the caller of a message that was released")
         carnet = bearer_token(only_header(unverified, AUTHORIZATION))
         seal = only_header(unverified, CARNET_SEAL)
-        carnets = {hop.to: (hop, await give(message, carnet, seal, hop)) for hop in hops}
+        try:
+            carnets = {hop.to: (hop, await give(message, carnet, seal, hop)) for hop in hops}
+        except TrustUnavailableError as fault:
+            self._room.unanswered()
+            if self._room.crowded:
+                raise StandAsideError from fault
+            raise
         return carnets, self._parts.clock()
+
+    async def stand_aside(self, accepted: Accepted, now: float) -> Outcome:
+        """Have it wait elsewhere, in its place in line; it is no attempt, and not counted."""
+        message = accepted.message
+        async with self._parts.database.transaction() as session:
+            await line_up(session, self._retries, message, about=accepted.about, now=now)
+        return Retry(self._wait_after(min(timedelta(seconds=now - message.seal.iat), ASIDE)))
 
     async def perform_together(
         self, together: Sequence[tuple[Accepted, Delivery]], now: float

@@ -75,7 +75,12 @@ async def count_attempt(
 
 
 async def line_up(
-    session: AsyncSession, retries: Table, message: VerifiedMessage, *, about: str, now: float
+    session: AsyncSession,
+    retries: Table,
+    message: VerifiedMessage,
+    *,
+    about: str | None,
+    now: float,
 ) -> float:
     """Wait behind those that are ahead, and ahead of those to come; since when it does."""
     _, since = await _wait(session, retries, message, 0, about=about, stays_ahead=True, now=now)

@@ -18,6 +18,7 @@ from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from messaging.broker import Broker
 from messaging.consumer import CommandConsumer, ConsumerParts
+from messaging.consumer_parts import PREFETCH
 from messaging.contract import Command, Event
 from messaging.database import open_database
 from messaging.onward import Onward
@@ -89,7 +90,11 @@ class Service:
         handler: Callable[..., Awaitable[None]],
         *,
         onward: tuple[Onward, ...] = (),
+        beside: tuple[type[Command], Policy, Callable[..., Awaitable[None]]] | None = None,
+        prefetch: int = PREFETCH,
     ) -> AsyncIterator[None]:
+        """`beside`: another command that it takes."""
+        contracts = [contract] if beside is None else [contract, beside[0]]
         metadata = MetaData()
         tables = MessagingTables.of(metadata)
         database = open_database(self.database_url)
@@ -101,7 +106,10 @@ class Service:
                 exchanges=(COMMANDS, EVENTS, RPC, REPLY, RETRY, DEAD),
                 queues=self.queue.queues(),
                 bindings=(
-                    Binding(self.queue.name, contract.route.exchange, contract.route.routing_key),
+                    *(
+                        Binding(self.queue.name, each.route.exchange, each.route.routing_key)
+                        for each in contracts
+                    ),
                     *self.queue.bindings(),
                 ),
             ),
@@ -134,6 +142,7 @@ class Service:
             clock=self.clock,
             service=self.client_id,
             onward=ExchangedCarnets(rpc, clock=self.clock),
+            prefetch=prefetch,
         )
         consumer = CommandConsumer(self.queue)
         if issubclass(contract, Event):
@@ -141,6 +150,9 @@ class Service:
         else:
             rule = at_acceptance(ONE_DAY)
             consumer.handles(contract, policy, expiry=rule, onward=onward)(handler)
+            if beside is not None:
+                other, others, other_handler = beside
+                consumer.handles(other, others, expiry=rule)(other_handler)
         shutdown = asyncio.Event()
         await rpc.start(WAIT)
         async with asyncio.TaskGroup() as tasks:

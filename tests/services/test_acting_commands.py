@@ -60,6 +60,16 @@ class Pack(Command):
 
     what: str
 
+    def concerns(self, message_id: str) -> str:
+        del message_id
+        return self.what.partition(" ")[0]
+
+
+class Sweep(Command):
+    """Another wish, for which nobody else has to do anything."""
+
+    route: ClassVar[Route] = Route(COMMANDS.name, "packing.sweep", "packing.sweep.v1")
+
 
 class Deliver(Command):
     """What the packing service wants of the courier, for the user."""
@@ -77,7 +87,7 @@ def list_them(folder: Path, *, exchanges: frozenset[str] = frozenset({COURIER}))
     gateway = CLIENTS[GATEWAY]
     draft.grant(
         GATEWAY,
-        publishes=gateway.publishes | {Pack.route.type},
+        publishes=gateway.publishes | {Pack.route.type, Sweep.route.type},
         exchanges=gateway.exchanges | {PACKING},
         scopes=gateway.scopes,
     )
@@ -174,16 +184,19 @@ class Trade:
 
     async def ask(self, *wishes: str, times: int = 1) -> None:
         """The gateway's commands, in order, each so often."""
-        publisher = Publisher(self.gateway.broker, client_id=GATEWAY)
         for what in wishes:
-            envelope = self._sealed(what)
-            for _ in range(times):
-                await publisher.publish(envelope, deadline=WAIT)
+            await self.send(Pack(what=what), times=times)
 
-    def _sealed(self, what: str) -> Envelope:
-        body, now = Pack(what=what).to_body(), time.time()
+    async def send(self, command: Command, *, times: int = 1) -> None:
+        publisher = Publisher(self.gateway.broker, client_id=GATEWAY)
+        envelope = self._sealed(command)
+        for _ in range(times):
+            await publisher.publish(envelope, deadline=WAIT)
+
+    def _sealed(self, command: Command) -> Envelope:
+        body, now = command.to_body(), time.time()
         seal = Sealer(GATEWAY, self.stack.seal_key(GATEWAY)).command(
-            route=Pack.route,
+            route=command.route,
             audience=PACKING,
             message_id=str(uuid.uuid4()),
             body=body,
@@ -191,7 +204,7 @@ class Trade:
             now=now,
             expires_at=now + 3600,
         )
-        return Envelope.sealed(Pack.route, body, seal=seal, carnet=self.carnet)
+        return Envelope.sealed(command.route, body, seal=seal, carnet=self.carnet)
 
     async def reason(self, of: Service) -> Any:
         """Why the next dead letter of a service is one."""
@@ -275,6 +288,40 @@ async def test_a_command_waits_undone_for_an_issuer_that_is_away(trade: Trade) -
             while not trade.courier.handled:  # noqa: ASYNC110 - a list has no event
                 await asyncio.sleep(0.05)
         assert trade.courier.handled[0][1].actors == (PACKING, GATEWAY)
+
+
+async def test_commands_that_wait_for_the_issuer_leave_others_their_room(trade: Trade) -> None:
+    """However many there are: the broker hands over so many ahead, and no more than half are they.
+
+    The others stand aside, uncounted, and in their order where they are about the same.
+    """
+    swept: list[Principal] = []
+
+    async def sweep(_command: Sweep, caller: Principal, _work: UnitOfWork) -> None:
+        swept.append(caller)
+
+    policy = requires(ORDERS_WRITE)
+    alike, others = [f"tea {n}" for n in range(10)], [f"cup-{n}" for n in range(10)]
+    await trade.stack.stop(USER_SERVICE)
+    packing = trade.packing.running(
+        Pack, policy, trade.pack, onward=(HOP,), beside=(Sweep, policy, sweep), prefetch=8
+    )
+    async with packing, trade.courier_runs():
+        await trade.ask(*alike, *others)
+        await trade.send(Sweep())
+
+        await until(lambda: len(swept) == 1)
+        assert trade.packing.handled == []
+
+        await trade.stack.start(USER_SERVICE)
+
+        async with asyncio.timeout(90):
+            while len(trade.courier.handled) < 20:  # noqa: ASYNC110 - a list has no event
+                await asyncio.sleep(0.05)
+        packed = [what for what, _ in trade.packing.handled]
+        assert [what for what in packed if what in alike] == alike
+        assert sorted(packed) == sorted(alike + others)
+        assert await trade.raw.count(trade.packing.queue.dead) == 0
 
 
 async def test_nobody_acts_by_a_carnet_that_has_ended(trade: Trade) -> None:
