@@ -8,7 +8,7 @@ import importlib
 import sys
 from typing import Final, NoReturn
 
-SERVICES: Final = ("users", "orders", "gateway")
+SERVICES: Final = ("users", "orders", "gateway", "console")
 
 
 def run(service: str) -> NoReturn:
