@@ -50,7 +50,7 @@ READERS: Final[Readers] = {
     **SERVICES,
     STACK: StackSettings,
     "carnet accounts, audit, keys, revoke": IssuerSettings,
-    "carnet dead-letters, queues, shards": DeskSettings,
+    "carnet dead-letters, shards": DeskSettings,
     "carnet demo": DemoSettings,
     "carnet doctor": DoctorSettings,
     "carnet migrate": MigrationSettings,

@@ -12,16 +12,14 @@ from services.cli.answer import Json, print_json
 from services.cli.progress import working
 from services.declared import DECLARED, read_all_declared
 from services.local.running import told
-from services.operations.places import STATE_FOLDER
 from services.operations.queues import Counted, counted, queues_of
-from services.operations.seat import connected, read_desk_settings
-from services.settings import ORDERS_SHARDS, Settings, read_settings
+from services.operations.seat import DeskSettings, connected
+from services.settings import ORDERS_SHARDS, read_settings
 
 
-class QueuesSettings(Settings):
-    """Which queues there are."""
+class QueuesSettings(DeskSettings):
+    """Where things are, and which queues there are."""
 
-    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
     orders_shards: int | None = Field(
         default=None,
         ge=1,
@@ -67,5 +65,5 @@ def queues(*, json_output: Json = False) -> None:
 
 async def _count(settings: QueuesSettings) -> list[Counted]:
     declared = read_all_declared(settings.services or settings.state / DECLARED)
-    async with connected(read_desk_settings()) as broker:
+    async with connected(settings) as broker:
         return await counted(broker, queues_of(settings.shards, declared))

@@ -22,6 +22,7 @@ WITHOUT_JSON: Final = {
     ("users",): "is a service; its log is JSON",
     ("gateway",): "is a service; its log is JSON",
     ("orders",): "is a service; its log is JSON",
+    ("console",): "is a process; its log is JSON",
     ("contracts", "show"): "prints documents, which are JSON",
     ("trust", "key"): "prints a JWK, which is JSON",
     ("dead-letters", "export"): "prints JSON lines",

@@ -216,6 +216,7 @@ def test_prometheus_asks_where_services_answer() -> None:
         "users": (["users"], int(settings("users")["CARNET_PORT"])),
         "orders": (["orders"], int(settings("orders")["CARNET_PORT"])),
         "gateway": (["gateway"], int(settings("gateway")["CARNET_METRICS_PORT"])),
+        "console": (["console"], int(settings("console")["CARNET_METRICS_PORT"])),
     }
     assert settings("gateway")["CARNET_METRICS_HOST"] == settings("users")["CARNET_HOST"]
 
