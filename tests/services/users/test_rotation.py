@@ -22,7 +22,7 @@ from messaging.migrations import upgrade
 from messaging.rpc import Refused
 from services.errors import StartError
 from services.users.acts import Acts, Asker
-from services.users.audit import export
+from services.users.audit import What, export
 from services.users.keyfolder import KeyFolder
 from services.users.rotation import KNOWN_AFTER, KNOWN_IN_NEED, NoNextKeyError, Rotation
 from services.users.signing import FOLLOW, IssuerKeys
@@ -40,6 +40,7 @@ class Replica:
 
     trust: IssuerTrust
     keys: IssuerKeys
+    acts: Acts
     rotation: Rotation
 
     async def kid(self) -> str:
@@ -89,7 +90,7 @@ class Issuer:
         acts = Acts(self.database, clock)
         rotation = Rotation(keys, trust, acts, self.database, life=life, clock=clock)
         await keys.begin()
-        return Replica(trust, keys, rotation)
+        return Replica(trust, keys, acts, rotation)
 
     def passes(self, seconds: float) -> None:
         self.realm.clock.now += seconds
@@ -112,7 +113,13 @@ async def issuer(database_url: str, realm: Realm, tmp_path: Path) -> AsyncIterat
 
 
 async def rotated(replica: Replica) -> str:
-    return await replica.rotation.rotate(OPERATOR, why="by hand")
+    async with replica.acts.of(OPERATOR, What.ROTATE_KEY) as act:
+        return await replica.rotation.rotate(act, why="by hand")
+
+
+async def retired(replica: Replica, kid: str) -> str:
+    async with replica.acts.of(OPERATOR, What.RETIRE_KEY) as act:
+        return await replica.rotation.retire(act, kid)
 
 
 async def hindrance(replica: Replica) -> str:
