@@ -53,9 +53,11 @@ def queues(*, json_output: Json = False) -> None:
     if json_output:
         print_json([each.as_json() for each in found])
         return
-    right = {"justify": "right"}
     table = Table(
-        Column("queue", no_wrap=True), "kind", Column("wait", **right), Column("consume", **right)
+        Column("queue", no_wrap=True),
+        "kind",
+        Column("wait", justify="right"),
+        Column("consume", justify="right"),
     )
     for each in found:
         numbers = (each.count.messages, each.count.consumers) if each.count else ("-", "-")

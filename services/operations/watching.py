@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
@@ -26,6 +27,8 @@ DEADLINE: Final = 1.5
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of one answer. A gateway with all its series has 4 MB, and one in use 50 kB."""
+
+MAX_PORT: Final = 65_535
 
 MOST: Final = 64
 """Addresses behind one name, which are looked at one by one."""
@@ -58,11 +61,11 @@ class Watch:
             ValueError: it is of another form.
         """
         found = _WATCH.fullmatch(text.strip())
-        try:
-            if found is not None and httpx.URL(found.group(2)).host:
-                return cls(*found.groups())
-        except httpx.InvalidURL:
-            pass
+        with suppress(httpx.InvalidURL):
+            if found is not None:
+                url = httpx.URL(found.group(2))
+                if url.host and (url.port or 0) <= MAX_PORT:
+                    return cls(*found.groups())
         raise ValueError(f"{text.strip()!r:.100} is not of the form name=http://host:port")
 
     def __str__(self) -> str:

@@ -128,7 +128,7 @@ async def test_a_revocation_is_lifted_only_if_that_is_asked_for(
     await box.refused(late)
     await desk.delete(f"/accounts/{ada.name}/sessions")
     (line,) = await desk.letters()
-    these = {"queue": ORDERS_COMMANDS.name, "letters": [line["digest"]]}
+    these: dict[str, Any] = {"queue": ORDERS_COMMANDS.name, "letters": [line["digest"]]}
 
     assert (await desk.post("/letters/release", **these))["stay"] == {"revoked": 1}
     told = await desk.post("/letters/release", **these, lift_revocation=True)
@@ -159,7 +159,7 @@ async def test_what_is_discarded_is_gone_and_is_not_taken_when_it_comes_again(
 
 async def test_a_letter_that_is_there_no_more_is_said_so(desk: Desk, box: Letterbox) -> None:
     del box
-    these = {"queue": ORDERS_COMMANDS.name, "letters": ["0" * 64]}
+    these: dict[str, Any] = {"queue": ORDERS_COMMANDS.name, "letters": ["0" * 64]}
 
     told = await desk.post("/letters/release", **these)
 
@@ -170,7 +170,7 @@ async def test_a_letter_that_is_there_no_more_is_said_so(desk: Desk, box: Letter
     "letters", [[], ["not a digest"], [f"{number:064x}" for number in range(501)]]
 )
 async def test_what_names_no_letters_is_refused(desk: Desk, letters: list[str]) -> None:
-    these = {"queue": ORDERS_COMMANDS.name, "letters": letters}
+    these: dict[str, Any] = {"queue": ORDERS_COMMANDS.name, "letters": letters}
 
     assert (await desk.post("/letters/release", expect=422, **these))["code"] == "invalid_request"
 
@@ -251,7 +251,7 @@ async def test_letters_of_a_service_of_ones_own_are_judged_by_what_it_declares(
     verdicts = {check["check"]: check["verdict"] for check in told["checks"]}
     assert verdicts["presence"] == "refused"
 
-    these = {"queue": queue, "letters": [line["digest"]]}
+    these: dict[str, Any] = {"queue": queue, "letters": [line["digest"]]}
     assert (await desk.post("/letters/discard", **these))["done"] == 1
     assert await desk.letters(queue=queue) == []
 

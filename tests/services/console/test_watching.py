@@ -20,7 +20,7 @@ from services.operations.watching import (
 from services.telemetry.exposition import exposition
 from services.telemetry.reading import Numbers, UnreadableError, read_exposition
 
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def _look(url: str, *wanted: str) -> Look:
@@ -36,7 +36,7 @@ async def _answering(answer: Answer) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
-            await answer(writer)
+            await answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -48,7 +48,7 @@ async def _answering(answer: Answer) -> AsyncIterator[str]:
 
 
 def _body(body: bytes, status: str = "200 OK", *fields: str) -> Answer:
-    async def answer(writer: asyncio.StreamWriter) -> None:
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (f"HTTP/1.1 {status}", f"content-length: {len(body)}", *fields, "", "")
         writer.write("\r\n".join(head).encode() + body)
         await writer.drain()
@@ -56,14 +56,14 @@ def _body(body: bytes, status: str = "200 OK", *fields: str) -> Answer:
     return answer
 
 
-async def _endless(writer: asyncio.StreamWriter) -> None:
+async def _endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
     while True:
         writer.write(b"# nothing that ends\n" * 10_000)
         await writer.drain()
 
 
-async def _drip(writer: asyncio.StreamWriter) -> None:
+async def _drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
     while True:
         writer.write(b"#")
@@ -71,12 +71,11 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(DEADLINE / 20)  # what is tried: always something, and never the end
 
 
-async def _silence(writer: asyncio.StreamWriter) -> None:
-    del writer
-    await asyncio.sleep(10 * DEADLINE)  # what is tried: no answer; whoever waits goes before that
+async def _silence(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until whoever waits has gone
 
 
-async def _nothing(writer: asyncio.StreamWriter) -> None:
+async def _nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"nonsense\r\n\r\n")
     await writer.drain()
 

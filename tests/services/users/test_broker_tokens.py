@@ -301,7 +301,7 @@ async def test_with_the_longest_names_that_fit_every_client_gets_its_token(users
 
 @pytest.mark.parametrize("others", [0, 100], ids=["room", "no room"])
 def test_who_may_count_queues_goes_without_where_a_token_has_no_room(others: int) -> None:
-    """As with many services of one's own: who only shows their queues keeps nobody from starting."""
+    """As with many services of one's own: to show their queues keeps nobody from starting."""
     desk = RIGHTS[OPERATOR_DESK]
     counts = desk.counts + Pattern(tuple(f"service-{number}.commands" for number in range(others)))
 
