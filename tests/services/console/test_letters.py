@@ -16,6 +16,8 @@ from auth.seal import Sealer
 from messaging.topology import DEAD
 from services.contracts.topology import GATEWAY, ORDERS_COMMANDS
 from services.demo.client import Account, ShopClient
+from services.local.ports import LOOPBACK
+from services.local.running import told
 from services.local.stack import LocalStack
 from tests.e2e.letterbox import Letterbox
 from tests.services.console.desk import PATIENCE, Desk, sub_of, until
@@ -84,21 +86,21 @@ async def test_a_letter_is_explained_check_by_check(
     await box.refused(late)
     (line,) = await desk.letters()
 
-    told = await desk.get(f"/letters/{line['digest']}")
+    answer = await desk.get(f"/letters/{line['digest']}")
 
-    assert (told["id"], told["reason"], told["refused_by"]) == (
+    assert (answer["id"], answer["reason"], answer["refused_by"]) == (
         order_id,
         "too_old",
         "order-service",
     )
-    assert told["carnet"]["claims"]["sub"] == sub_of(ada)
-    verdicts = {check["check"]: check["verdict"] for check in told["checks"]}
+    assert answer["carnet"]["claims"]["sub"] == sub_of(ada)
+    verdicts = {check["check"]: check["verdict"] for check in answer["checks"]}
     assert (verdicts["seal"], verdicts["time"]) == ("passed", "refused")
     assert verdicts["scope"] == "not reached"
-    assert {frozenset(check) for check in told["checks"]} == {
+    assert {frozenset(check) for check in answer["checks"]} == {
         frozenset({"check", "question", "verdict", "detail"})
     }
-    assert (late.headers["authorization"]).removeprefix("Bearer ") not in str(told)
+    assert (late.headers["authorization"]).removeprefix("Bearer ") not in str(answer)
     assert (await desk.get(f"/letters/{'0' * 64}", expect=404))["code"] == "unknown_letter"
     assert (await desk.get("/letters/nonsense", expect=422))["code"] == "invalid_request"
 
@@ -111,10 +113,10 @@ async def test_what_is_released_is_done_and_what_is_forged_stays_with_its_code(
     await box.refused(late, forged)
     digests = [line["digest"] for line in await desk.letters()]
 
-    told = await desk.post("/letters/release", queue=ORDERS_COMMANDS.name, letters=digests)
+    answer = await desk.post("/letters/release", queue=ORDERS_COMMANDS.name, letters=digests)
 
-    assert (told["done"], told["stay"]) == (1, {"unknown_key": 1})
-    (refusal,) = told["refusals"]
+    assert (answer["done"], answer["stay"]) == (1, {"unknown_key": 1})
+    (refusal,) = answer["refusals"]
     assert refusal["id"] == forged_id
     assert refusal["why"].startswith("unknown_key: ")
     await _placed(shop, ada, order_id)
@@ -131,9 +133,9 @@ async def test_a_revocation_is_lifted_only_if_that_is_asked_for(
     these: dict[str, Any] = {"queue": ORDERS_COMMANDS.name, "letters": [line["digest"]]}
 
     assert (await desk.post("/letters/release", **these))["stay"] == {"revoked": 1}
-    told = await desk.post("/letters/release", **these, lift_revocation=True)
+    answer = await desk.post("/letters/release", **these, lift_revocation=True)
 
-    assert (told["done"], told["stay"]) == (1, {})
+    assert (answer["done"], answer["stay"]) == (1, {})
     await _placed(shop, await shop.sign_in(ada.name, ada.password), order_id)
 
 
@@ -145,9 +147,9 @@ async def test_what_is_discarded_is_gone_and_is_not_taken_when_it_comes_again(
     await box.refused(late, forged)
     digests = [line["digest"] for line in await desk.letters()]
 
-    told = await desk.post("/letters/discard", queue=ORDERS_COMMANDS.name, letters=digests)
+    answer = await desk.post("/letters/discard", queue=ORDERS_COMMANDS.name, letters=digests)
 
-    assert told == {"done": 2, "stay": {}, "refusals": []}
+    assert answer == {"done": 2, "stay": {}, "refusals": []}
     assert await desk.letters() == []
     marker, after = box.place(ada, age=1)
     await box.publisher.publish(late, deadline=20)
@@ -161,9 +163,9 @@ async def test_a_letter_that_is_there_no_more_is_said_so(desk: Desk, box: Letter
     del box
     these: dict[str, Any] = {"queue": ORDERS_COMMANDS.name, "letters": ["0" * 64]}
 
-    told = await desk.post("/letters/release", **these)
+    answer = await desk.post("/letters/release", **these)
 
-    assert (told["done"], told["stay"]) == (0, {"not_found": 1})
+    assert (answer["done"], answer["stay"]) == (0, {"not_found": 1})
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,20 @@ async def test_nothing_is_lost_when_a_browser_goes_away_in_the_middle(
     found = await desk.get("/letters")
     assert found["total"] == MANY
     assert len(found["letters"]) == MANY
-    await box.raw.until_count(ORDERS_COMMANDS.dead, MANY)
+    await _until_idle(watched)
+    assert await box.raw.count(ORDERS_COMMANDS.dead) == MANY
+
+
+async def _until_idle(stack: LocalStack) -> None:
+    """Wait until the console answers nobody, not even who has gone."""
+    port = (told(stack.state, "console") or {})["CARNET_METRICS_PORT"]
+
+    async def idle() -> bool:
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://{LOOPBACK}:{port}/metrics")
+        return "\nhttp_server_active_requests 0\n" in answer.text
+
+    await until(idle)
 
 
 async def test_nothing_is_lost_when_the_console_stops_in_the_middle(
@@ -247,8 +262,8 @@ async def test_letters_of_a_service_of_ones_own_are_judged_by_what_it_declares(
     await box.publisher.publish(laid, deadline=20)
 
     (line,) = await desk.letters(queue=queue)
-    told = await desk.get(f"/letters/{line['digest']}", queue=queue)
-    verdicts = {check["check"]: check["verdict"] for check in told["checks"]}
+    answer = await desk.get(f"/letters/{line['digest']}", queue=queue)
+    verdicts = {check["check"]: check["verdict"] for check in answer["checks"]}
     assert verdicts["presence"] == "refused"
 
     these: dict[str, Any] = {"queue": queue, "letters": [line["digest"]]}

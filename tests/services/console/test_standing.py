@@ -213,12 +213,15 @@ async def test_the_key_that_signs_is_changed(watched: LocalStack, desk: Desk) ->
 async def test_the_audit_log_is_read_by_what_is_sought(http: Any, desk: Desk) -> None:
     await http.post("/session", json={"name": desk.name, "password": "another"})
 
-    refused = (await desk.get("/audit", outcome="refused", about=desk.name))["entries"]
-    done = (await desk.get("/audit", about=claim(desk.tokens["access_token"], "sid")))["entries"]
+    sub = claim(desk.tokens["access_token"], "sub")
+    (refused,) = (await desk.get("/audit", outcome="refused", about=sub))["entries"]
+    everything = (await desk.get("/audit", about=sub))["entries"]
+    (signed_in,) = (await desk.get("/audit", what="sign_in", outcome="done", about=sub))["entries"]
 
-    assert {entry["client"] for entry in (*refused, *done)} == {OPERATOR_DESK}
-    assert refused[0]["outcome"] == "refused"
-    assert all(entry["id"] < refused[0]["id"] for entry in refused[1:])
+    assert (refused["what"], refused["client"]) == ("sign_in", OPERATOR_DESK)
+    assert [entry["id"] for entry in everything][:2] == [refused["id"], signed_in["id"]]
+    before = await desk.get("/audit", about=sub, before=refused["id"])
+    assert refused["id"] not in {entry["id"] for entry in before["entries"]}
     assert (await desk.get("/audit", outcome="perhaps", expect=422))["code"] == "invalid_request"
 
 
