@@ -94,11 +94,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "queues": (
         "services.cli.queues:queues",
-        "How much lies in each queue of the system, and how many consume from it.",
+        "List the queues: what each is for, how much lies in it, and how many consume from it.",
     ),
     "standing": (
         "services.cli.standing:standing",
-        "Where each relying party stands: ready, its release, and what it trusts.",
+        "List the services: ready or not, their release, key set and revocations.",
     ),
     "dead-letters": (
         "services.cli.dead_letters:app",

@@ -39,7 +39,7 @@ class QueuesSettings(DeskSettings):
 
 
 def queues(*, json_output: Json = False) -> None:
-    """List the queues: what each is for, how much lies ready in it, and how many consume from it.
+    """List the queues: what each is for, how much lies in it, and how many consume from it.
 
     Nothing is taken from any. Asks the broker of the stack that runs in CARNET_STATE, or the one
     that CARNET_OPERATOR_URL names.

@@ -46,7 +46,7 @@ def standing(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """List the services: ready or not, their release, and what they hold of keys and revocations.
+    """List the services: ready or not, their release, key set and revocations.
 
     Exit code 1 if one is not ready, or not there.
 

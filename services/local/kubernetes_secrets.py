@@ -18,12 +18,11 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
-from services.contracts.topology import OPERATOR_DESK
 from services.errors import StartError
 from services.keyring import ISSUER
 from services.local.compose_secrets import AMQP_PORT
 from services.local.logins import Login
-from services.local.service import CLIENTS, CONSOLE
+from services.local.service import CLIENT_OF, CLIENTS
 
 NAMESPACE: Final = "carnet"
 FILE: Final = "kubernetes.json"
@@ -41,7 +40,7 @@ def manifests(folder: Path, *, namespace: str, broker: str, database: str) -> Ma
     """
     try:
         items = [_trust(folder)]
-        for service, client_id in (*CLIENTS.items(), (CONSOLE, OPERATOR_DESK)):
+        for service, client_id in CLIENT_OF.items():
             connections = _connections(folder, client_id, broker)
             if service in CLIENTS:
                 connections["database_url"] = _database(folder, service, database)

@@ -25,7 +25,8 @@ CLIENTS: Final[dict[str, str]] = {
 CONSOLE: Final = "console"
 """The console's name as a process. It is no service: nobody needs it."""
 
-_CLIENT_OF: Final = {**CLIENTS, CONSOLE: OPERATOR_DESK}
+CLIENT_OF: Final = {**CLIENTS, CONSOLE: OPERATOR_DESK}
+"""The client id of every process."""
 
 READY_WITHIN: Final = 60.0
 ASK_EVERY: Final = 0.1
@@ -48,7 +49,7 @@ class Service:
     @property
     def client_id(self) -> str:
         """One of one's own is called by its client id."""
-        return _CLIENT_OF.get(self.name, self.name)
+        return CLIENT_OF.get(self.name, self.name)
 
     @property
     def url(self) -> str:

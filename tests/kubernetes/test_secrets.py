@@ -16,12 +16,11 @@ import pytest
 from auth.errors import KeyFileError
 from auth.keys import SigningKey
 from messaging.nodes import parse_urls
-from services.contracts.topology import OPERATOR_DESK
 from services.errors import StartError
 from services.identity import load_identity, load_key_set
 from services.local.compose_secrets import make_secrets
 from services.local.kubernetes_secrets import FILE, manifests, write_manifests
-from services.local.service import CLIENTS, CONSOLE
+from services.local.service import CLIENT_OF, CONSOLE
 from services.settings import ServiceSettings
 from services.startup import examine_key_folder, require_standing
 from services.users.keyfolder import KeyFolder
@@ -29,7 +28,6 @@ from tests.kubernetes.conftest import BROKER, DATABASE
 from tests.kubernetes.manifests import Deployed, deployed
 from tests.kubernetes.pods import Container, Contents
 
-CLIENT_OF: Final = {**CLIENTS, CONSOLE: OPERATOR_DESK}
 EACH: Final = pytest.mark.parametrize("service", deployed(), ids=lambda each: each.name)
 
 
