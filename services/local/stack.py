@@ -84,7 +84,7 @@ class LocalStack:
             port = free_too if console_port is None else console_port
             self.services[CONSOLE] = Service(CONSOLE, self.state, LOOPBACK, port)
         self._console_port_is_fixed = console and console_port is not None
-        self._metrics_port = int(os.environ.get(METRICS_PORT) or metrics)
+        self._metrics_port = os.environ.get(METRICS_PORT) or str(metrics)
         self._console_metrics_port = metrics_too
         self._own: tuple[Service, ...] = ()
         self._by_token = broker_login == "token"
@@ -232,7 +232,7 @@ class LocalStack:
             return {}
         console = self.services.get(CONSOLE)
         leads = {} if console is None else {"CARNET_CONSOLE_URL": console.url}
-        return {METRICS_PORT: str(self._metrics_port), **leads}
+        return {METRICS_PORT: self._metrics_port, **leads}
 
     async def stop_service(self, name: str) -> None:
         """Let one service drain, and end."""

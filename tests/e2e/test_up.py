@@ -298,7 +298,8 @@ async def test_without_a_console_none_is_run(run: Run) -> None:
     up = await run("--no-console")
     await up.until("ready on")
 
-    assert "console" not in up.output
+    assert "as an operator" not in up.output
+    assert not (up.state / "logs" / "console.log").exists()
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"http://{LOOPBACK}:{up.port}/console")).status_code == 404
 
