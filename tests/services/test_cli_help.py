@@ -93,6 +93,7 @@ def test_help_shows_examples_line_by_line() -> None:
         ("carnet dead-letters list --reason rev", "revoked"),
         ("carnet dead-letters list --queue o", "orders.commands"),
         ("carnet accounts add ada --role op", "operator"),
+        ("carnet audit export --what retire", "retire_key"),
         ("carnet config show ga", "gateway"),
         ("carnet doctor us", "users"),
     ],
