@@ -36,6 +36,9 @@ SHOWN: Final = 500
 READ: Final = 20_000
 """Letters in one reading, at most; folded, each takes half a kilobyte."""
 
+WINDOW: Final = 100
+"""Letters in memory at once: as many bodies, each as large as the broker takes them."""
+
 LOOKING: Final = 10.0
 ACTING: Final = 60.0
 """Seconds for a reading that only looks, and for one in which letters are released or discarded.
@@ -210,7 +213,8 @@ class Letters:
                 BEING_READ, "Another request has not finished with them.", headers=RETRY_AFTER
             ) from error
         try:
-            async with Reading(self._broker.consuming, place.queue.dead) as reading:
+            dead = place.queue.dead
+            async with Reading(self._broker.consuming, dead, window=WINDOW) as reading:
                 yield reading
         finally:
             turn.release()
