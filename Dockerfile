@@ -1,4 +1,4 @@
-# One image for all three services: `carnet users`, `carnet orders`, `carnet gateway`.
+# One image for all: `carnet users`, `carnet orders`, `carnet gateway`, `carnet console`.
 # Needs no BuildKit. Where packages come from another index: --build-arg PIP_INDEX_URL=…
 
 ARG PYTHON_IMAGE=python:3.13-slim

@@ -28,7 +28,7 @@ demo: $(VENV)/.runtime ## Show the main job: orders placed, verified and stored,
 	@$(BIN)/carnet demo
 
 .PHONY: run
-run: $(VENV)/.runtime ## Run all three services and a broker until Ctrl-C
+run: $(VENV)/.runtime ## Run all services, the console and a broker until Ctrl-C
 	@$(BIN)/carnet up
 
 .PHONY: test

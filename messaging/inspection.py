@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
 from messaging.broker import Broker
 from messaging.findings import Finding, fail, ok, skip
@@ -22,6 +22,14 @@ from messaging.sharding import MAX_SHARDS
 from messaging.topology import REMEDY, Exchange, Queue, Topology, WorkQueue
 
 CHECK: Final = "topology"
+
+OBJECTIONS: Final = (
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ChannelLockedResource,
+)
+"""What the broker says of an object; it closes the channel with it."""
 
 Act = Callable[[AbstractChannel], Awaitable[object]]
 
@@ -65,18 +73,20 @@ async def count_queues(
         BrokerUnavailableError: the connection broke, or `deadline` (seconds) passed.
     """
     counts: dict[str, QueueCount] = {}
-
-    def look(name: str) -> Act:
-        async def act(channel: AbstractChannel) -> None:
-            declared = (await channel.declare_queue(name, passive=True)).declaration_result
-            counts[name] = QueueCount(declared.message_count or 0, declared.consumer_count or 0)
-
-        return act
-
     with broker_faults():
         async with asyncio.timeout(deadline):
-            for name in names:
-                await _try(broker, look(name), deadline)
+            channel = await broker.consuming.channel(deadline)
+            try:
+                for name in names:
+                    try:
+                        found = await channel.declare_queue(name, passive=True)
+                    except OBJECTIONS:  # the broker has closed the channel
+                        channel = await broker.consuming.channel(deadline)
+                        continue
+                    result = found.declaration_result
+                    counts[name] = QueueCount(result.message_count or 0, result.consumer_count or 0)
+            finally:
+                await channel.close()
     return counts
 
 
@@ -137,7 +147,7 @@ async def _try(broker: Broker, act: Act, deadline: float) -> Exception | None:
     channel = await broker.consuming.channel(deadline)
     try:
         await act(channel)
-    except (ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed) as objection:
+    except OBJECTIONS as objection:
         return objection
     finally:
         await channel.close()

@@ -8,12 +8,13 @@ import importlib
 import sys
 from typing import Final, NoReturn
 
-SERVICES: Final = ("users", "orders", "gateway")
+SERVICES: Final = ("users", "orders", "gateway", "console")
 
 
 def run(service: str) -> NoReturn:
     """Run the service of this name until it is told to stop."""
-    leave_out("rich")
+    for package in ("rich", "pygments"):
+        leave_out(package)
     # What is imported stays: to look through it for garbage is a tenth of a start in vain.
     gc.disable()
     main = importlib.import_module(f"services.{service}.__main__").main
@@ -27,8 +28,8 @@ def leave_out(package: str) -> None:
     """Have `package` count as not installed in this process, for who takes it where it is.
 
     structlog takes rich (4 MiB with pygments, 60 ms) to show stack traces; `services.logs` has
-    them written without. An entry of None makes an import fail (docs.python.org/3/reference/import,
-    "the module cache").
+    them written without. httpx takes both for a command line of its own. An entry of None makes an
+    import fail (docs.python.org/3/reference/import, "the module cache").
     """
     sys.modules[package] = None  # type: ignore[assignment]
 

@@ -5,10 +5,10 @@ import time
 from auth.seal import Sealer
 from messaging.login import TokenSource
 from services.errors import SettingsError
-from services.settings import ServiceSettings
+from services.settings import ProcessSettings
 
 
-def broker_tokens(settings: ServiceSettings, sealer: Sealer) -> TokenSource | None:
+def broker_tokens(settings: ProcessSettings, sealer: Sealer) -> TokenSource | None:
     """What the service logs in with; None where it is its URL's password.
 
     sealer: whose key, the one that seals, proves who asks.

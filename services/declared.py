@@ -32,9 +32,16 @@ from messaging.topology import (
 )
 from services.contracts import orders
 from services.contracts.clients import CLIENTS, Grant
-from services.contracts.rights import ANY_KEY, RIGHTS, Pattern, Rights, own_queues
+from services.contracts.rights import (
+    ANY_KEY,
+    RIGHTS,
+    Pattern,
+    Rights,
+    counted_of,
+    own_queues,
+)
 from services.contracts.scopes import ROLES
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.contracts.topology import GATEWAY, OPERATOR_DESK, ORDER_SERVICE, USER_SERVICE
 from services.contracts.users import ClientCredentials, GetKeySet, GetRevocations
 from services.contracts.users import Exchange as ExchangeToken
 from services.errors import StartError
@@ -289,7 +296,7 @@ def grants_with(declared: Declared) -> dict[str, Grant]:
 
 def rights_with(declared: Declared) -> dict[str, Rights]:
     """Everybody's rights at the broker, where these are there as well."""
-    users, gateway = RIGHTS[USER_SERVICE], RIGHTS[GATEWAY]
+    users, gateway, desk = (RIGHTS[each] for each in (USER_SERVICE, GATEWAY, OPERATOR_DESK))
     answered = tuple(own_queues(each.client) for each in declared)
     commands = tuple(key for each in declared for key in _keys(each.commands))
     replies = _widened(users.publishes, REPLY, Pattern(beginning=answered))
@@ -298,6 +305,11 @@ def rights_with(declared: Declared) -> dict[str, Rights]:
         **RIGHTS,
         USER_SERVICE: replace(users, publishes=replies),
         GATEWAY: replace(gateway, publishes=taken),
+        OPERATOR_DESK: replace(
+            desk,
+            consumes=(*desk.consumes, *(each.queue.dead for each in declared)),
+            counts=sum((counted_of(each.queue) for each in declared), start=desk.counts),
+        ),
         **{each.client: each.rights for each in declared},
     }
 
@@ -305,9 +317,7 @@ def rights_with(declared: Declared) -> dict[str, Rights]:
 def _widened(
     publishes: Mapping[Exchange, Pattern], exchange: Exchange, by: Pattern
 ) -> dict[Exchange, Pattern]:
-    before = publishes[exchange]
-    wider = Pattern(before.exactly + by.exactly, before.beginning + by.beginning)
-    return {**publishes, exchange: wider}
+    return {**publishes, exchange: publishes[exchange] + by}
 
 
 def roles_with(declared: Declared) -> dict[str, frozenset[str]]:

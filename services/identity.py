@@ -13,7 +13,7 @@ from auth.keyset import KeySet, TrustRoot
 from auth.seal import Sealer
 from auth.trust import FixedTrust, TrustSource
 from services.errors import StartError
-from services.settings import ServiceSettings
+from services.settings import ProcessSettings
 
 SEAL_KEY: Final = "seal.pem"
 SEAL_KEYS: Final = "seal*.pem"
@@ -97,7 +97,7 @@ class Identity:
     decryption: DecryptionKey
 
 
-def load_identity(client_id: str, settings: ServiceSettings, key_set: KeySet) -> Identity:
+def load_identity(client_id: str, settings: ProcessSettings, key_set: KeySet) -> Identity:
     """Read the service's keys and make sure that others will believe them.
 
     Raises:
@@ -116,7 +116,7 @@ def load_identity(client_id: str, settings: ServiceSettings, key_set: KeySet) ->
     return Identity(client_id, sealer, decryption)
 
 
-def load_trust_root(settings: ServiceSettings) -> TrustRoot:
+def load_trust_root(settings: ProcessSettings) -> TrustRoot:
     """Read the trust root's public keys.
 
     Raises:
@@ -131,7 +131,7 @@ def load_trust_root(settings: ServiceSettings) -> TrustRoot:
         raise KeySetError(f"{settings.trust_root}: {error.detail}") from error
 
 
-def load_key_set(settings: ServiceSettings, *, now: float) -> KeySet:
+def load_key_set(settings: ProcessSettings, *, now: float) -> KeySet:
     """Read the statement and believe it under the trust root.
 
     Raises:

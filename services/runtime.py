@@ -12,9 +12,9 @@ import uvloop
 
 from services.failure import KNOWN_ERRORS, fail
 from services.logs import configure_logging
-from services.settings import ServiceSettings, read_settings
+from services.settings import ProcessSettings, read_settings
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=ProcessSettings)
 
 
 def run_service(

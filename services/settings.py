@@ -103,8 +103,8 @@ class Settings(BaseSettings):
         yield from ()
 
 
-class ServiceSettings(Settings):
-    """What every service needs to know."""
+class ProcessSettings(Settings):
+    """What every process needs to know that is a client of the broker and a relying party."""
 
     amqp_url: SecretStr = Field(
         description="The broker, amqp://name:password@host:port/vhost; the nodes of a cluster each "
@@ -128,7 +128,6 @@ class ServiceSettings(Settings):
     )
     keys: Path = Field(description="Folder with this service's private keys")
     key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
-    database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
     trust_max_silence: float = Field(
         default=MAX_SILENCE, gt=0, description="Seconds of silence after which nothing is judged"
     )
@@ -173,6 +172,12 @@ class ServiceSettings(Settings):
         if self.key_passphrase is None:
             return None
         return self.key_passphrase.get_secret_value().encode()
+
+
+class ServiceSettings(ProcessSettings):
+    """What every service needs to know: those have a database each."""
+
+    database_url: SecretStr = Field(description="The service's own database, as SQLAlchemy URL")
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -20,7 +20,7 @@ from messaging.topology import Topology, declare
 from services.authority import ALARM
 from services.errors import StartCheckError
 from services.identity import Identity
-from services.settings import ServiceSettings
+from services.settings import ProcessSettings
 
 _DAY: Final = 24 * 3600
 
@@ -61,7 +61,7 @@ async def require_broker(
 
 
 def require_standing(
-    settings: ServiceSettings, identity: Identity, key_set: KeySet, *, now: float
+    settings: ProcessSettings, identity: Identity, key_set: KeySet, *, now: float
 ) -> None:
     """Make sure of what needs neither broker nor database, once keys and statement are read.
 
@@ -78,13 +78,13 @@ def require_standing(
     )
 
 
-def examine_settings(settings: ServiceSettings) -> list[Finding]:
+def examine_settings(settings: ProcessSettings) -> list[Finding]:
     """What the settings say that can hardly be meant."""
     doubts = [warn("settings", doubt) for doubt in settings.doubts()]
     return doubts or [ok("settings", "complete, and they fit together")]
 
 
-def examine_key_folder(settings: ServiceSettings) -> Finding:
+def examine_key_folder(settings: ProcessSettings) -> Finding:
     """Whether somebody else could put keys of theirs into the folder.
 
     Each file's own mode is judged when it is read.

@@ -20,7 +20,7 @@ from services.contracts.topology import USER_SERVICE
 from services.contracts.users import GetKeySet, GetRevocations
 from services.errors import StartError
 from services.identity import load_key_set, load_trust_root
-from services.settings import ServiceSettings
+from services.settings import ProcessSettings
 
 KEPT: Final = "key-set.jwt"
 DEADLINE: Final = 5.0
@@ -85,7 +85,7 @@ class KeptKeySet:
 
 
 def open_live_trust(
-    client_id: str, settings: ServiceSettings, broker: Broker, *, clock: Callable[[], float]
+    client_id: str, settings: ProcessSettings, broker: Broker, *, clock: Callable[[], float]
 ) -> LiveTrust:
     """The trust of a relying party, which follows the issuer once it is run.
 
@@ -101,7 +101,7 @@ def open_live_trust(
     return LiveTrust(feed, broker=broker, client_id=client_id, clock=clock, ticks=time.monotonic)
 
 
-def trust_supply(rpc: RpcClient, settings: ServiceSettings) -> TrustSupply:
+def trust_supply(rpc: RpcClient, settings: ProcessSettings) -> TrustSupply:
     """Asks the user service, over RPC."""
 
     async def snapshot(after: int) -> str:

@@ -12,11 +12,14 @@ from rich.table import Column, Table
 
 from services.cli.answer import Json, answer, print_json
 from services.cli.issuer import on_register
+from services.cli.statement import when
+from services.contracts.administration import SessionView
 from services.contracts.scopes import CUSTOMER, ROLES
 from services.contracts.users import Register
 from services.errors import StartError
 from services.users.accounts import Accounts
 from services.users.acts import Asker
+from services.users.assembly import Register as Parts
 from services.users.store import Account
 
 app: Final = typer.Typer(help="The accounts of the user service.", no_args_is_help=True)
@@ -64,14 +67,20 @@ def add(
 
 
 @app.command(name="list")
-def list_accounts(*, json_output: Json = False) -> None:
-    """List all accounts by name.
+def list_accounts(
+    *,
+    search: Annotated[
+        str | None, typer.Option(help="Only those with this in their name, or this subject.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """List accounts by name.
 
     Examples:
       carnet accounts list
-      carnet accounts list --json
+      carnet accounts list --search ada --json
     """
-    accounts = _run(lambda accounts: accounts.list())
+    accounts = _run(lambda accounts: accounts.list(search))
     if json_output:
         print_json([_as_json(account) for account in accounts])
         return
@@ -81,6 +90,30 @@ def list_accounts(*, json_output: Json = False) -> None:
         since = f"{datetime.fromtimestamp(account.created_at, UTC):%Y-%m-%d}"
         enabled = "yes" if account.enabled else "no"
         table.add_row(account.name, "\n".join(account.roles), enabled, since, account.sub)
+    Console().print(table)
+
+
+@app.command()
+def sessions(name: Name, *, json_output: Json = False) -> None:
+    """List an account's sessions, the latest first: through which client, and whether it is live.
+
+    One is ended by carnet revoke --session SID. Those past their life are forgotten.
+
+    Examples:
+      carnet accounts sessions ada
+      carnet accounts sessions ada --json
+    """
+    found = on_register(lambda register: _sessions(register, name))
+    if json_output:
+        print_json([view.model_dump(mode="json") for view in found])
+        return
+    sid = Column("session", no_wrap=True, min_width=36)
+    table = Table(sid, Column("client", overflow="fold"), "since", "refreshed", "state")
+    for view in found:
+        state = "live" if view.live else view.ended_why or "ended"
+        style = "" if view.live else "dim"
+        since, used = when(view.created_at), when(view.used_at)
+        table.add_row(view.sid, view.client_id, since, used, state, style=style)
     Console().print(table)
 
 
@@ -134,6 +167,12 @@ def enable(name: Name, *, json_output: Json = False) -> None:
     """
     _run(lambda accounts: accounts.enable(Asker.operator(), name))
     answer(f"{name} may sign in", {"name": name, "enabled": True}, as_json=json_output)
+
+
+async def _sessions(register: Parts, name: str) -> list[SessionView]:
+    async with register.database.session() as work:
+        account = await register.accounts.need(work, name)
+        return await register.session_list.of(work, account)
 
 
 def _run(work: Callable[[Accounts], Awaitable[T]]) -> T:

@@ -13,7 +13,8 @@ from services.cli.issuer import on_register
 from services.cli.progress import working
 from services.errors import StartError
 from services.users.assembly import Register
-from services.users.audit import check, export
+from services.users.audit import What, check, export
+from services.users.audit_search import Outcome, Sought
 
 app: Final = typer.Typer(
     help="The issuer's audit log: who did what, on whom, when.", no_args_is_help=True
@@ -25,6 +26,16 @@ def export_entries(
     *,
     since: Annotated[
         datetime | None, typer.Option(help="Only what was done from this time on, UTC.")
+    ] = None,
+    what: Annotated[
+        What | None, typer.Option(metavar="KIND", help="Only acts of this kind.")
+    ] = None,
+    outcome: Annotated[
+        Outcome | None, typer.Option(help="Only what was done, or what was refused.")
+    ] = None,
+    about: Annotated[
+        str | None,
+        typer.Option(help="Only with this one as who did it, to whom, or in which session."),
     ] = None,
     json_lines: Annotated[
         bool, typer.Option("--json/--text", help="JSON lines, or lines for people.")
@@ -38,12 +49,14 @@ def export_entries(
     Examples:
       carnet audit export > audit.jsonl
       carnet audit export --since 2026-01-31 --text
+      carnet audit export --what rotate_key --outcome refused --text
     """
+    sought = Sought(what, outcome, about)
     start = 0 if since is None else int(since.replace(tzinfo=UTC).timestamp())
 
     async def write(register: Register) -> None:
         async with register.database.session() as work:
-            async for entry in export(work, since=start):
+            async for entry in export(work, since=start, where=sought.conditions()):
                 line = json.dumps(entry) if json_lines else _for_people(entry)
                 sys.stdout.write(f"{line}\n")
 

@@ -17,6 +17,8 @@ from services.cli.doctor import DoctorSettings
 from services.cli.issuer import IssuerSettings
 from services.cli.lazily import COMMANDS, load
 from services.cli.migrate import MigrationSettings
+from services.cli.queues import QueuesSettings
+from services.cli.standing import StandingSettings
 from services.cli.token import plain
 from services.cli.up import StackSettings
 from services.configuration.catalogue import (
@@ -29,15 +31,19 @@ from services.configuration.catalogue import (
 )
 from services.configuration.page import page
 from services.configuration.told import Examined, Origin, Told, examine
+from services.console.settings import ConsoleSettings
 from services.doctor.kinds import KINDS
 from services.local.compose_secrets import SecretsSettings
-from services.operations.desk import DeskSettings
+from services.operations.seat import DeskSettings
 
 app: Final = typer.Typer(
     help="What can be set, what is, and what is wrong with it.", no_args_is_help=True
 )
 
-SERVICES: Final[Readers] = {name: kind.settings for name, kind in KINDS.items()}
+SERVICES: Final[Readers] = {
+    **{name: kind.settings for name, kind in KINDS.items()},
+    "console": ConsoleSettings,
+}
 STACK: Final = "carnet up"
 
 READERS: Final[Readers] = {
@@ -48,6 +54,8 @@ READERS: Final[Readers] = {
     "carnet demo": DemoSettings,
     "carnet doctor": DoctorSettings,
     "carnet migrate": MigrationSettings,
+    "carnet queues": QueuesSettings,
+    "carnet standing": StandingSettings,
     "carnet trust, broker-keys": TrustSettings,
     "make secrets": SecretsSettings,
 }
@@ -60,6 +68,7 @@ class Subject(StrEnum):
     USERS = "users"
     GATEWAY = "gateway"
     ORDERS = "orders"
+    CONSOLE = "console"
     UP = "up"
 
     @property

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
@@ -24,8 +25,9 @@ from services.contracts.topology import ORDERS_COMMANDS
 from services.errors import StartError
 from services.failure import KNOWN_ERRORS
 from services.operations import bulk
-from services.operations.desk import Desk, Operator, connected, open_desk, read_desk_settings
+from services.operations.desk import Desk
 from services.operations.letters import Filter, Fold, details_of, export_line
+from services.operations.seat import Operator, connected, open_desk, read_desk_settings
 from services.operations.settling import Settle, discarding, releasing
 from services.operations.verdicts import PLACES, Judge, place_of
 
@@ -63,6 +65,7 @@ Since: TypeAlias = Annotated[
     datetime | None, typer.Option(help="Set aside from this time on, UTC.")
 ]
 Until: TypeAlias = Annotated[datetime | None, typer.Option(help="Set aside before this, UTC.")]
+Search: TypeAlias = Annotated[str, typer.Option(help="Part of id, type, user or reason.")]
 OperatorName: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -84,6 +87,7 @@ def list_letters(
     user: Users = None,
     since: Since = None,
     until: Until = None,
+    search: Search = "",
     limit: Annotated[int, typer.Option(min=0, help="Lines at most; 0 for all.")] = 100,
     queue: Queue = ORDERS_COMMANDS.name,
     json_output: Json = False,
@@ -95,9 +99,13 @@ def list_letters(
     Examples:
       carnet dead-letters list
       carnet dead-letters list --reason revoked --since 2026-01-31
+      carnet dead-letters list --search orders.cancel
       carnet dead-letters list --limit 0 --json
     """
-    wanted = _filter(None, reasons=reason, services=service, users=user, since=since, until=until)
+    wanted = replace(
+        _filter(None, reasons=reason, services=service, users=user, since=since, until=until),
+        search=search,
+    )
     fold = Fold()
     _look(queue, wanted, fold.add)
     lines = list(fold)
@@ -287,7 +295,7 @@ def _in_bulk(
             with bar() as shown:
                 task = shown.add_task(what, total=reading.total)
                 return await bulk.each(
-                    reading, wanted.fits, begin(desk), seen=lambda: shown.advance(task)
+                    reading.letters(), wanted.fits, begin(desk), seen=lambda: shown.advance(task)
                 )
 
     return _run(work)

@@ -34,6 +34,13 @@ from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
 from services.users.rotation import Rotation
 from services.users.scope import Roles
+from services.users.session_life import SessionLife
+from services.users.settings import (
+    SESSION_IDLE,
+    SESSION_LIFE,
+    LongestSession,
+    LongestUnrefreshed,
+)
 from services.users.signing import IssuerKeys
 from services.users.store import MIGRATIONS
 from services.users.trust import IssuerTrust
@@ -54,6 +61,8 @@ class IssuerSettings(Settings):
         default=None, description="Folder with the client's own private keys; else in CARNET_STATE"
     )
     key_passphrase: SecretStr | None = Field(default=None, description=KEY_OPENER)
+    session_life: LongestSession = SESSION_LIFE
+    session_idle: LongestUnrefreshed = SESSION_IDLE
     services: Path | None = Field(default=None, description=DECLARED_FOLDER)
 
 
@@ -117,7 +126,13 @@ async def _register(settings: IssuerSettings, roles: Roles = ROLES) -> AsyncIter
     await upgrade(url, MIGRATIONS)
     database = open_database(url)
     try:
-        yield open_register(database, Passwords(), clock=time.time, roles=roles)
+        yield open_register(
+            database,
+            Passwords(),
+            clock=time.time,
+            life=SessionLife(settings.session_life, settings.session_idle),
+            roles=roles,
+        )
     finally:
         await database.close()
 

@@ -1,7 +1,7 @@
 """`carnet keys`: which of the issuer's keys signs, and changing to the next."""
 
 from dataclasses import asdict
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -11,7 +11,8 @@ from services.cli.answer import Json, answer, print_json
 from services.cli.issuer import IssuerParts, on_issuer
 from services.cli.statement import when
 from services.users.acts import Asker
-from services.users.rotation import KeyView
+from services.users.audit import What
+from services.users.rotation import BY_HAND, KeyView
 
 app: Final = typer.Typer(help="The issuer's own keys, and which one signs.", no_args_is_help=True)
 
@@ -53,9 +54,35 @@ def rotate(*, json_output: Json = False) -> None:
     answer(f"the issuer signs with {kid} now", {"kid": kid}, as_json=json_output)
 
 
+@app.command()
+def retire(
+    kid: Annotated[str, typer.Argument(help="Its id, as carnet keys list shows it.")],
+    *,
+    json_output: Json = False,
+) -> None:
+    """Have a key never sign, or never again: the next one does, where it is the one that signs.
+
+    What it has signed is believed as before: to void that too, the trust root withdraws the key
+    (carnet trust withdraw issuer --kid KID). Do so as well with a key that never signed.
+
+    Examples:
+      carnet keys retire NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
+    """
+    signing = on_issuer(lambda parts: _retire(parts, kid))
+    line = f"{kid} does not sign from now on; the issuer signs with {signing}"
+    answer(line, {"retired": kid, "kid": signing}, as_json=json_output)
+
+
 async def _rotate(parts: IssuerParts) -> str:
     await parts.keys.begin()
-    return await parts.rotation.rotate(Asker.operator(), why="by hand")
+    async with parts.register.acts.of(Asker.operator(), What.ROTATE_KEY) as act:
+        return await parts.rotation.rotate(act, why=BY_HAND)
+
+
+async def _retire(parts: IssuerParts, kid: str) -> str:
+    await parts.keys.begin()
+    async with parts.register.acts.of(Asker.operator(), What.RETIRE_KEY) as act:
+        return await parts.rotation.retire(act, kid)
 
 
 def _signs(key: KeyView) -> str:

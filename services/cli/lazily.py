@@ -10,7 +10,7 @@ from typer.main import get_group
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": (
         "services.cli.up:up",
-        "Run all three services, and a broker unless CARNET_AMQP_URL names one, until Ctrl-C.",
+        "Run all services and the console, and a broker unless CARNET_AMQP_URL names one.",
     ),
     "demo": (
         "services.cli.demo:demo",
@@ -27,6 +27,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "orders": (
         "services.cli.serve:orders",
         "Run the order service. Settings: CARNET_… variables.",
+    ),
+    "console": (
+        "services.cli.serve:console",
+        "Run the operators' console. Settings: CARNET_… variables.",
     ),
     "migrate": (
         "services.cli.migrate:migrate",
@@ -87,6 +91,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "shards": (
         "services.cli.shards:shards",
         "Spread the order commands over so many queues, from now on.",
+    ),
+    "queues": (
+        "services.cli.queues:queues",
+        "List the queues: what each is for, how much lies in it, and how many consume from it.",
+    ),
+    "standing": (
+        "services.cli.standing:standing",
+        "List the services: ready or not, their release, key set and revocations.",
     ),
     "dead-letters": (
         "services.cli.dead_letters:app",

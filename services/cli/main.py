@@ -12,7 +12,7 @@ HELP: Final = """Async, message-driven services in which trust travels with each
 
 Examples:
   carnet demo                  # see it: sign in, order, five forgeries bounce
-  carnet up                    # run it: three services and a broker, until Ctrl-C
+  carnet up                    # run it: services, console, a broker, until Ctrl-C
   carnet doctor                # what is wrong, and what to do
   carnet config check orders   # could this service start by its settings?
   carnet dead-letters list     # what was refused, and why

@@ -1,4 +1,4 @@
-"""`carnet users|gateway|orders`: one service, in the foreground, set up by the environment."""
+"""`carnet users|gateway|orders|console`: one process, in the foreground, set up by variables."""
 
 import os
 import sys
@@ -42,6 +42,19 @@ def orders() -> NoReturn:
       CARNET_LOG_FORMAT=console carnet orders
     """
     _run("orders")
+
+
+def console() -> NoReturn:
+    """Run the operators' console. Settings: CARNET_… variables.
+
+    What it can be told says carnet config list console, and whether it could start
+    carnet config check console.
+
+    Examples:
+      carnet console
+      CARNET_CONSOLE_WATCHES=orders=http://127.0.0.1:8003 carnet console
+    """
+    _run("console")
 
 
 def _run(service: str) -> NoReturn:

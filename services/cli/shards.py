@@ -14,7 +14,7 @@ from messaging.topology import declare
 from services.cli.answer import Json, print_json, say
 from services.cli.progress import working
 from services.contracts.topology import orders_commands, whole_topology
-from services.operations.desk import connected, read_desk_settings
+from services.operations.seat import connected, read_desk_settings
 
 WITHIN: Final = 60.0
 """Seconds for the broker to make, and tell, everything."""

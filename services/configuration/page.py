@@ -32,6 +32,7 @@ These are for `docker compose` itself, which sets the settings above for the con
 |---|---|---|
 | `CARNET_SECRETS` | `./secrets` | folder that `make secrets` has made |
 | `CARNET_PORT` | `8000` | port on this machine for the gateway |
+| `CARNET_CONSOLE_PORT` | `8001` | port for the console; with `compose.cluster.yaml`, `8002` |
 | `CARNET_SECOND_PORT` | `8001` | with `compose.cluster.yaml`: port for the second gateway |
 | `CARNET_AMQP_PORT` | `5672` | port on this machine for the broker |
 | `CARNET_MANAGEMENT_PORT` | `15672` | port on this machine for the broker's management API |

@@ -223,7 +223,10 @@ class AuditView(_Reply):
 
 
 class AuditPage(_Reply):
-    """Entries, the latest first; `next`: the `before` of the next page, None at the end."""
+    """Entries, the latest first; `next`: the `before` of the next page, None at the end.
+
+    There may be fewer than asked for, even none, before the end: one answer looks at so many.
+    """
 
     entries: tuple[AuditView, ...]
     next: int | None = None

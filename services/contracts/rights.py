@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from messaging.topology import CLOCK, COMMANDS, DEAD, EVENTS, REPLY, RETRY, RPC, TRUST, Exchange
+from messaging.topology import (
+    CLOCK,
+    COMMANDS,
+    DEAD,
+    EVENTS,
+    REPLY,
+    RETRY,
+    RPC,
+    TRUST,
+    Exchange,
+    WorkQueue,
+)
 from services.contracts.topology import (
     CANCEL_ORDER,
     GATEWAY,
@@ -40,6 +51,10 @@ class Pattern:
     exactly: tuple[str, ...] = ()
     beginning: tuple[str, ...] = ()
 
+    def __add__(self, other: "Pattern") -> "Pattern":
+        """What either allows."""
+        return Pattern(self.exactly + other.exactly, self.beginning + other.beginning)
+
     def wildcards(self) -> tuple[str, ...]:
         """As RabbitMQ's OAuth 2 plugin wants them: `*` stands for any text, `%` is an escape."""
         return (
@@ -64,10 +79,14 @@ class Rights:
     since the broker compares no keys there.
 
     consumes_shards: how the names of queues begin that are consumed too.
+    counts: of these queues it asks how much lies in them. From 4.3 on the broker tells that only to
+        who has some right to a queue; the least is that to bind it, and a login can bind it to no
+        more than what it subscribes to.
     """
 
     consumes: tuple[str, ...] = ()
     consumes_shards: tuple[str, ...] = ()
+    counts: Pattern = field(default_factory=Pattern)
     publishes: Mapping[Exchange, Pattern] = field(default_factory=dict)
     subscribes: Mapping[Exchange, Pattern] = field(default_factory=dict)
 
@@ -91,6 +110,16 @@ ORDER_EVENTS: Final = Pattern(
         ORDER_JOURNEY.routing_key,
     )
 )
+
+SHARDS: Final = tuple(ORDERS_COMMANDS.shard(digit) for digit in range(10))
+"""However many there are, so that their number can change and the rights need not; and neither
+retries nor dead letters."""
+
+
+def counted_of(work: WorkQueue) -> Pattern:
+    """The queues of some work in one shard that can be counted and not read: no dead letters."""
+    return Pattern((work.name,), (f"{work.name}.retry.",))
+
 
 RIGHTS: Final[Mapping[str, Rights]] = {
     USER_SERVICE: Rights(
@@ -117,9 +146,7 @@ RIGHTS: Final[Mapping[str, Rights]] = {
     ),
     ORDER_SERVICE: Rights(
         consumes=(ORDERS_COMMANDS.name, ORDERS_RPC),
-        # However many there are, so that their number can change and the rights need not; and
-        # neither retries nor dead letters.
-        consumes_shards=tuple(ORDERS_COMMANDS.shard(digit) for digit in range(10)),
+        consumes_shards=SHARDS,
         publishes={
             EVENTS: ORDER_EVENTS,
             REPLY: _replies_to([GATEWAY]),
@@ -129,6 +156,13 @@ RIGHTS: Final[Mapping[str, Rights]] = {
             CLOCK: ANY_KEY,
         },
         subscribes={REPLY: _replies_to([ORDER_SERVICE]), TRUST: ANY_KEY, CLOCK: ANY_KEY},
+    ),
+    OPERATOR_DESK: Rights(
+        consumes=(ORDERS_COMMANDS.dead,),
+        counts=counted_of(ORDERS_COMMANDS) + Pattern((USERS_RPC, ORDERS_RPC), SHARDS),
+        # A release goes where retries go; a command, nowhere.
+        publishes={RPC: ANY_KEY, RETRY: ANY_KEY, CLOCK: ANY_KEY},
+        subscribes={REPLY: _replies_to([OPERATOR_DESK]), TRUST: ANY_KEY, CLOCK: ANY_KEY},
     ),
 }
 """By client id, which is also the login's name. Nobody may touch the default exchange."""

@@ -26,7 +26,8 @@ USER_SERVICE: Final = "user-service"
 GATEWAY: Final = "api-gateway"
 ORDER_SERVICE: Final = "order-service"
 OPERATOR_DESK: Final = "operator-desk"
-"""The client that an operator's own commands seal with: no service, and no login at the broker."""
+"""The client that operators' commands and the console seal with, and the console's login at the
+broker. Commands log in as whoever they are told to."""
 
 PLACE_ORDER: Final = Route(COMMANDS.name, "orders.place", "orders.place.v1")
 CANCEL_ORDER: Final = Route(COMMANDS.name, "orders.cancel", "orders.cancel.v1")
@@ -50,6 +51,8 @@ USERS_TOPOLOGY: Final = Topology(
 )
 
 GATEWAY_TOPOLOGY: Final = Topology(exchanges=(COMMANDS, EVENTS, RPC, REPLY, TRUST, CLOCK))
+
+CONSOLE_TOPOLOGY: Final = Topology(exchanges=(RPC, REPLY, RETRY, TRUST, CLOCK))
 
 
 def orders_commands(shards: int = 1) -> WorkQueue:

@@ -11,6 +11,7 @@ from services.gateway.openapi import DESCRIPTION, TAGS, describe
 from services.gateway.parts import GatewayParts
 from services.gateway.routes import (
     authorize,
+    console,
     device,
     discovery,
     events,
@@ -63,6 +64,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
     if parts.options.playground:
         app.include_router(playground.router)
     app.include_router(page.make_router())
+    if parts.options.console_url is not None:
+        app.include_router(console.make_router(parts.options.console_url))
     app.add_middleware(DirectWay, routes={("POST", orders.ORDERS): orders.placing(parts)})
     if parts.options.cors_origins:
         app.add_middleware(

@@ -46,6 +46,8 @@ class GatewayOptions:
     """For a request's body to arrive."""
     playground: bool = False
     """Whether users may tamper with messages of their own."""
+    console_url: str | None = None
+    """Where the operators' console is, without a path; None: nobody is led there."""
 
     @property
     def secure(self) -> bool:

@@ -30,13 +30,13 @@ from services.gateway.parts import GatewayOptions, GatewayParts
 from services.gateway.playground import Playground
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import MIGRATIONS
-from services.health import HealthServer
 from services.http import HttpServer
 from services.identity import Identity, load_identity
 from services.startup import require_broker, require_standing
 from services.telemetry.opening import open_telemetry
 from services.trust import open_live_trust, trust_supply
 from services.web.connection import BoundedHttpProtocol
+from services.web.measured import measured
 
 Follow = Callable[[RpcClient, asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -76,7 +76,7 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
                 drain=settings.shutdown_deadline,
                 protocol=BoundedHttpProtocol,
             )
-            async with _metrics(settings, parts):
+            async with measured(settings, parts.checks, parts.telemetry.metrics):
                 await http.start()
                 await shutdown.wait()
                 parts.hub.close()
@@ -85,26 +85,6 @@ async def serve(settings: GatewaySettings, shutdown: asyncio.Event) -> None:
     finally:
         await broker.close(settings.shutdown_deadline)
         await database.close()
-
-
-@asynccontextmanager
-async def _metrics(settings: GatewaySettings, parts: GatewayParts) -> AsyncIterator[None]:
-    """Answer for metrics, on a port of their own, if one is set: they are not the public's."""
-    if settings.metrics_port is None:
-        yield
-        return
-    server = HealthServer(
-        parts.checks,
-        metrics=parts.telemetry.metrics,
-        host=settings.metrics_host,
-        port=settings.metrics_port,
-        setting="CARNET_METRICS_PORT",
-    )
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.stop()
 
 
 @asynccontextmanager

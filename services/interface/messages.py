@@ -13,6 +13,7 @@ from services.contracts import journeys, orders, topology
 from services.contracts.clients import CLIENTS
 from services.orders.app import order_commands, order_queries
 from services.orders.queries import Queries
+from services.users.administration import Administration
 from services.users.app import user_service
 from services.users.handlers import Handlers
 
@@ -46,6 +47,7 @@ def parts() -> tuple[Part, ...]:
     # Of the handlers only their registration is wanted: the classes have the methods' names, and
     # nothing is called.
     queries, answers = cast("Queries", Queries), cast("Handlers", Handlers)
+    administration = cast("Administration", Administration)
     return (
         Part(
             topology.ORDER_SERVICE,
@@ -53,7 +55,10 @@ def parts() -> tuple[Part, ...]:
             requests=(order_queries(queries), topology.ORDERS_RPC),
             tells=_ORDER_EVENTS,
         ),
-        Part(topology.USER_SERVICE, requests=(user_service(answers), topology.USERS_RPC)),
+        Part(
+            topology.USER_SERVICE,
+            requests=(user_service(answers, administration), topology.USERS_RPC),
+        ),
         Part(topology.GATEWAY, hears=_ORDER_EVENTS),
     )
 

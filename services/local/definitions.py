@@ -66,7 +66,7 @@ def _permission_of(client: str, rights: Rights, vhost: str) -> Entry:
         client,
         vhost,
         Pattern(beginning=own).regex(),
-        Pattern(_names(rights.publishes), own).regex(),
+        (Pattern(_names(rights.publishes), own) + rights.counts).regex(),
         Pattern(
             (*rights.consumes, *_names(rights.subscribes)), (*own, *rights.consumes_shards)
         ).regex(),

@@ -2,6 +2,7 @@
 
 trust                     ConfigMap: trust root and key set statement, both public
 <service>                 passphrase, amqp_url, database_url
+console                   passphrase, amqp_url
 <service>-keys            the service's private keys, encrypted
 issuer                    the issuer's, for the user service alone
 rabbitmq-definitions      logins, rights and topology of an empty broker
@@ -21,7 +22,7 @@ from services.errors import StartError
 from services.keyring import ISSUER
 from services.local.compose_secrets import AMQP_PORT
 from services.local.logins import Login
-from services.local.service import CLIENTS
+from services.local.service import CLIENT_OF, CLIENTS
 
 NAMESPACE: Final = "carnet"
 FILE: Final = "kubernetes.json"
@@ -39,9 +40,12 @@ def manifests(folder: Path, *, namespace: str, broker: str, database: str) -> Ma
     """
     try:
         items = [_trust(folder)]
-        for service, client_id in CLIENTS.items():
+        for service, client_id in CLIENT_OF.items():
+            connections = _connections(folder, client_id, broker)
+            if service in CLIENTS:
+                connections["database_url"] = _database(folder, service, database)
             items += [
-                _secret(service, _connections(folder, service, client_id, broker, database)),
+                _secret(service, connections),
                 _secret(f"{service}-keys", _keys(folder / "keys" / client_id)),
             ]
             if (issuer := folder / "keys" / client_id / ISSUER).is_dir():
@@ -75,16 +79,17 @@ def write_manifests(folder: Path, *, namespace: str, broker: str, database: str)
     return file
 
 
-def _connections(
-    folder: Path, service: str, client_id: str, broker: str, database: str
-) -> dict[str, bytes]:
-    broker_password = (folder / "rabbitmq" / f"{client_id}.password").read_text().strip()
-    password = (folder / "postgres" / f"{service}.password").read_text().strip()
+def _connections(folder: Path, client_id: str, broker: str) -> dict[str, bytes]:
+    password = (folder / "rabbitmq" / f"{client_id}.password").read_text().strip()
     return {
         "passphrase": (folder / "passphrase").read_bytes(),
-        "amqp_url": Login(client_id, broker_password).url(broker, AMQP_PORT).encode(),
-        "database_url": f"postgresql+asyncpg://{service}:{password}@{database}/{service}".encode(),
+        "amqp_url": Login(client_id, password).url(broker, AMQP_PORT).encode(),
     }
+
+
+def _database(folder: Path, service: str, database: str) -> bytes:
+    password = (folder / "postgres" / f"{service}.password").read_text().strip()
+    return f"postgresql+asyncpg://{service}:{password}@{database}/{service}".encode()
 
 
 def _keys(folder: Path) -> dict[str, bytes]:

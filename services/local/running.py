@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from services.errors import StartError
+from services.local.logins import OPERATOR
 from services.settings import PREFIX
 
 _SECRET: Final = frozenset({f"{PREFIX}KEY_PASSPHRASE", f"{PREFIX}ROOT_PASSPHRASE"})
@@ -41,6 +42,11 @@ def forget(state: Path) -> None:
     """Nothing runs any more."""
     for file in (state / "run").glob("*.json"):
         file.unlink(missing_ok=True)
+
+
+def told_names(state: Path) -> list[str]:
+    """All that were told something."""
+    return sorted(file.stem for file in (state / "run").glob("*.json") if file.stem != OPERATOR)
 
 
 def told(state: Path, name: str) -> dict[str, str] | None:

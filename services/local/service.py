@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.contracts.topology import GATEWAY, OPERATOR_DESK, ORDER_SERVICE, USER_SERVICE
 from services.local.child import Child
 from services.local.errors import NotReadyError, ServiceDiedError
 from services.local.ports import LOOPBACK
@@ -21,6 +21,12 @@ CLIENTS: Final[dict[str, str]] = {
     "gateway": GATEWAY,
 }
 """Each service's name as a process, and its client id. Stopped in the reverse order."""
+
+CONSOLE: Final = "console"
+"""The console's name as a process. It is no service: nobody needs it."""
+
+CLIENT_OF: Final = {**CLIENTS, CONSOLE: OPERATOR_DESK}
+"""The client id of every process."""
 
 READY_WITHIN: Final = 60.0
 ASK_EVERY: Final = 0.1
@@ -43,7 +49,7 @@ class Service:
     @property
     def client_id(self) -> str:
         """One of one's own is called by its client id."""
-        return CLIENTS.get(self.name, self.name)
+        return CLIENT_OF.get(self.name, self.name)
 
     @property
     def url(self) -> str:
@@ -64,12 +70,14 @@ class Service:
         shards: int = 1,
         declared: Path | None = None,
         playground: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Our own environment, with the service's settings in it.
 
         token_url: where tokens for the broker are given; None where the URL's password logs in.
         shards: of the order consumer's work.   declared: the folder of services of one's own.
         playground: whether users may tamper with messages of their own.
+        more: settings that this service alone has.
         """
         settings = {
             "CARNET_AMQP_URL": amqp_url,
@@ -92,7 +100,9 @@ class Service:
             settings["CARNET_BROKER_TOKEN_URL"] = token_url
         if passphrase is not None:
             settings["CARNET_KEY_PASSPHRASE"] = passphrase
-        return {"CARNET_PUBLIC_URL": self.url, **os.environ, **settings}
+        if self.name == CONSOLE:
+            del settings["CARNET_DATABASE_URL"]
+        return {"CARNET_PUBLIC_URL": self.url, **os.environ, **settings, **(more or {})}
 
     async def start(self, environment: Mapping[str, str]) -> Child:
         """Start its process; whether it gets ready is another question."""

@@ -1,12 +1,13 @@
 """The whole system on one machine: a broker and three services, each a process of its own."""
 
 import asyncio
+import os
 import time
 from collections.abc import Collection, Coroutine, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from services.authority import Authority
 from services.declared import DECLARED, read_all_declared
@@ -18,12 +19,12 @@ from services.local.leftovers import sole_use
 from services.local.logins import OPERATOR
 from services.local.ports import LOOPBACK, free_ports, is_free
 from services.local.running import forget, record
-from services.local.service import CLIENTS, Service, death_of, drain
+from services.local.service import CLIENTS, CONSOLE, Service, death_of, drain
 from services.local.token_login import TokenLogin
 from services.local.trust import make_local_trust
 from services.settings import BROKER_RESOURCE, BrokerLogin
 
-"""Folder of the state where services of one's own are declared."""
+METRICS_PORT: Final = "CARNET_METRICS_PORT"
 
 
 def _quiet(_line: str) -> None:
@@ -47,6 +48,8 @@ class LocalStack:
         shards: int = 1,
         only: Collection[str] = tuple(CLIENTS),
         playground: bool = False,
+        console: bool = False,
+        console_port: int | None = None,
         say: Say = _quiet,
     ) -> None:
         """Nothing happens yet.
@@ -63,23 +66,32 @@ class LocalStack:
             shards: of the order consumer's work.
             only: the services that `start` starts; `start_service` starts another one.
             playground: whether users may tamper with messages of their own.
+            console: whether the operators' console is run too; on this machine's own address alone.
+            console_port: where it listens; a free one where none is named.
             throwaway: whether what our own broker holds is thrown away with it.
             say: told what is being done, a line at a time.
         """
         self.state = state.resolve()
         self.processes: dict[str, Child] = {}
         self._port_is_fixed = port is not None
-        users, orders, free = free_ports(3)
+        users, orders, free, metrics, free_too, metrics_too = free_ports(6)
         self.services = {
             "users": Service("users", self.state, LOOPBACK, users),
             "orders": Service("orders", self.state, LOOPBACK, orders),
             "gateway": Service("gateway", self.state, host, free if port is None else port),
         }
+        if console:
+            port = free_too if console_port is None else console_port
+            self.services[CONSOLE] = Service(CONSOLE, self.state, LOOPBACK, port)
+        self._console_port_is_fixed = console and console_port is not None
+        self._metrics_port = os.environ.get(METRICS_PORT) or str(metrics)
+        self._console_metrics_port = metrics_too
+        self._own: tuple[Service, ...] = ()
         self._by_token = broker_login == "token"
         self._passphrase = passphrase
         self._throwaway = throwaway
         self._shards = shards
-        self._only = only
+        self._only = (*only, *([CONSOLE] if console else []))
         self._playground = playground
         self._say = say
         self._given_url = given_url
@@ -91,6 +103,23 @@ class LocalStack:
     def gateway_url(self) -> str:
         """Where the gateway's API is."""
         return self.services["gateway"].url
+
+    @property
+    def console_url(self) -> str | None:
+        """Where the console's page is; None where none is run."""
+        console = self.services.get(CONSOLE)
+        return None if console is None else f"{console.url}/console"
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """Where each service tells of its health and metrics, as `name=url`."""
+        places = {
+            service.name: service.url
+            for service in (*self.services.values(), *self._own)
+            if service.name != CONSOLE
+        }
+        places["gateway"] = f"http://{LOOPBACK}:{self._metrics_port}"
+        return tuple(f"{name}={url}" for name, url in places.items())
 
     @property
     def broker(self) -> StackBroker:
@@ -126,10 +155,19 @@ class LocalStack:
         gateway = self.services["gateway"]
         if self._port_is_fixed and not is_free(gateway.host, gateway.port):
             raise PortTakenError(f"port {gateway.port} is taken: set CARNET_PORT to another port")
+        if self._console_port_is_fixed and not is_free(LOOPBACK, self.services[CONSOLE].port):
+            raise PortTakenError(
+                f"port {self.services[CONSOLE].port} is taken: set CARNET_CONSOLE_PORT to another "
+                "port"
+            )
         try:
             self._hold_state()
             passphrase = None if self._passphrase is None else self._passphrase.encode()
             declared = read_all_declared(self.state / DECLARED)
+            self._own = tuple(
+                Service(each.client, self.state, LOOPBACK, free)
+                for each, free in zip(declared, free_ports(len(declared)), strict=True)
+            )
             await asyncio.to_thread(
                 make_local_trust,
                 self.state,
@@ -149,8 +187,8 @@ class LocalStack:
             self._record(OPERATOR, {"CARNET_AMQP_URL": self._broker.url(OPERATOR)})
             self._say(f"starting the services on {self._broker.description}")
             await _all(*(self.start_service(name) for name in self._only))
-            for each, port in zip(declared, free_ports(len(declared)), strict=True):
-                self._prepare(Service(each.client, self.state, LOOPBACK, port))
+            for own in self._own:
+                self._prepare(own)
         except BaseException:
             await self.kill()
             raise
@@ -176,9 +214,25 @@ class LocalStack:
             shards=self._shards,
             declared=self.state / DECLARED,
             playground=self._playground,
+            more=self._told_alone(service),
         )
         self._record(service.name, environment)
         return environment
+
+    def _told_alone(self, service: Service) -> dict[str, str]:
+        """What one service is told, and no other."""
+        if service.name == CONSOLE:
+            watches = ",".join(self.watches)
+            return {
+                "CARNET_CONSOLE_WATCHES": watches,
+                "CARNET_PUBLIC_URL": service.url,
+                METRICS_PORT: str(self._console_metrics_port),
+            }
+        if service.name != "gateway":
+            return {}
+        console = self.services.get(CONSOLE)
+        leads = {} if console is None else {"CARNET_CONSOLE_URL": console.url}
+        return {METRICS_PORT: self._metrics_port, **leads}
 
     async def stop_service(self, name: str) -> None:
         """Let one service drain, and end."""
@@ -198,9 +252,9 @@ class LocalStack:
                     raise death_of(child)
 
     async def stop(self) -> None:
-        """Drain the gateway, then the orders, then the users; then stop the broker."""
+        """Drain console and gateway, then the orders, then the users; then stop the broker."""
         try:
-            for name in reversed(CLIENTS):
+            for name in reversed((*CLIENTS, CONSOLE)):
                 if name in self.processes:
                     await self.stop_service(name)
             if self._broker is not None and self._broker_is_ours:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from messaging.deadletters import Held, Reading
+from messaging.deadletters import Held
 from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
 from services.operations.letters import id_of
@@ -27,7 +27,7 @@ class Tally:
 
 
 async def each(
-    reading: Reading,
+    letters: AsyncIterator[Held],
     wanted: Callable[[Letter], bool],
     settle: Settle,
     *,
@@ -37,6 +37,7 @@ async def each(
 
     Broken off at any point, the same again goes on where this has stopped.
 
+    letters: of a `Reading`, in their order.
     seen: told of each letter, wanted or not.
     """
     tally = Tally()
@@ -54,7 +55,7 @@ async def each(
             room.release()
 
     async with asyncio.TaskGroup() as running:
-        async for held in reading.letters():
+        async for held in letters:
             seen()
             if wanted(held.letter):
                 await room.acquire()

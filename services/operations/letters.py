@@ -25,6 +25,7 @@ class Filter:
 
     ids: message ids, or `sha256:` and the beginning of a digest.   since, until: when it was set
     aside, in seconds since the epoch; a letter that does not say fits neither.
+    search: part of id, type, user or reason, upper or lower case.
     """
 
     ids: frozenset[str] = frozenset()
@@ -33,6 +34,7 @@ class Filter:
     users: frozenset[str] = frozenset()
     since: float | None = None
     until: float | None = None
+    search: str = ""
 
     @property
     def empty(self) -> bool:
@@ -47,7 +49,13 @@ class Filter:
             and (not self.users or letter.subject in self.users)
             and (self.since is None or (letter.failed_at or 0) >= self.since)
             and (self.until is None or self._before_end(letter))
+            and (not self.search or self._found_in(letter))
         )
+
+    def _found_in(self, letter: Letter) -> bool:
+        wanted = self.search.casefold()
+        texts = (id_of(letter), letter.type, letter.subject, letter.reason)
+        return any(wanted in text.casefold() for text in texts if text is not None)
 
     def _before_end(self, letter: Letter) -> bool:
         return letter.failed_at is not None and letter.failed_at < (self.until or 0)

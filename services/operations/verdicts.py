@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from auth.errors import CHECK_OF, Check, RefusalError, TrustUnavailableError
 from auth.explain import COMMAND_CHECKS, explain
 from auth.keyset import KeySet
-from auth.message import VerifiedMessage
+from auth.message import Route, VerifiedMessage
+from auth.policy import at_acceptance, requires
 from auth.trust import FixedTrust
 from auth.verifier import Verifier
 from messaging.consumer import CommandConsumer
+from messaging.contract import Command, Event
 from messaging.letters import Letter
 from messaging.settlement import DETAIL
-from messaging.topology import WorkQueue
+from messaging.topology import EVENTS, WorkQueue
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
+from services.declared import Declared, DeclaredService, route_of
 from services.errors import StartError
 from services.orders.app import order_commands
 
@@ -34,18 +39,56 @@ class Place:
 PLACES: Final[Mapping[str, Place]] = {
     ORDERS_COMMANDS.name: Place(ORDERS_COMMANDS, ORDER_SERVICE, order_commands)
 }
-"""A team adds the queues of its own services here."""
+"""A team adds the queues of its own services here, by the rules that these have in their code."""
 
 
-def place_of(queue: str) -> Place:
+def places_with(declared: Declared) -> dict[str, Place]:
+    """These, and those of declared services, by what their `service.toml` says."""
+    theirs = (Place(each.queue, each.client, partial(_as_declared, each)) for each in declared)
+    return {**PLACES, **{place.queue.name: place for place in theirs}}
+
+
+def _as_declared(service: DeclaredService) -> CommandConsumer:
+    """Judges as the service does, whose code is elsewhere, and handles nothing.
+
+    But for expiry: it may be stricter than that, and its own note on the letter then says so.
+    """
+    consumer = CommandConsumer(service.queue)
+
+    async def handle(*_: object) -> None:
+        raise AssertionError("a letter is judged here, and never handled")
+
+    for message_type, taken in service.commands.items():
+        expiry = at_acceptance(timedelta(seconds=taken.wanted_for))
+        consumer.handles(_command(message_type), requires(*taken.scopes), expiry=expiry)(handle)
+    for message_type in service.hears:
+        consumer.hears(_event(message_type))(handle)
+    return consumer
+
+
+def _command(message_type: str) -> type[Command]:
+    class Declared(Command):
+        route: ClassVar[Route] = route_of(message_type)
+
+    return Declared
+
+
+def _event(message_type: str) -> type[Event]:
+    class Declared(Event):
+        route: ClassVar[Route] = route_of(message_type, EVENTS)
+
+    return Declared
+
+
+def place_of(queue: str, places: Mapping[str, Place] = PLACES) -> Place:
     """The place of that name.
 
     Raises:
         StartError: there is none.
     """
-    if queue not in PLACES:
-        raise StartError(f"there is no work queue {queue}: there are {', '.join(PLACES)}")
-    return PLACES[queue]
+    if queue not in places:
+        raise StartError(f"there is no work queue {queue}: there are {', '.join(places)}")
+    return places[queue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +101,12 @@ class Step:
     detail: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {"check": self.check, "verdict": self.verdict, "detail": self.detail}
+        return {
+            "check": self.check,
+            "question": self.question,
+            "verdict": self.verdict,
+            "detail": self.detail,
+        }
 
 
 class Judge:

@@ -21,7 +21,7 @@ from services.runtime import run_service
 from services.startup import require_broker, require_standing
 from services.telemetry.opening import open_telemetry
 from services.users.app import user_service
-from services.users.assembly import make_handlers, open_register
+from services.users.assembly import make_administration, make_handlers, open_register
 from services.users.attempts import Limits
 from services.users.broker_tokens import BrokerTokens
 from services.users.handlers import Handlers
@@ -31,7 +31,7 @@ from services.users.leadership import leadership
 from services.users.passwords import Passwords
 from services.users.pruning import prune
 from services.users.rotation import Rotation
-from services.users.sessions import SessionLife
+from services.users.session_life import SessionLife
 from services.users.settings import UserSettings
 from services.users.signing import IssuerKeys
 from services.users.store import MIGRATIONS
@@ -97,7 +97,7 @@ async def _serve(
     await keys.require()
     await passwords.warm_up()
     handlers = make_handlers(register, trust, keys, trust.root)
-    service = user_service(handlers)
+    service = user_service(handlers, make_administration(register, handlers.presented, rotation))
     broker = Broker(settings.amqp_url.get_secret_value(), name=USER_SERVICE, telemetry=telemetry)
     tokens = _broker_tokens(settings, handlers, broker)
     publisher = Publisher(broker, client_id=USER_SERVICE)

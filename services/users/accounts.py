@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.passwords import needs_rehash
@@ -20,6 +20,8 @@ from services.users.revocations import Revocations
 from services.users.store import Account
 
 _NAME: Final = re.compile(NAME_PATTERN)
+_PART: Final = re.compile(r"[a-z0-9._-]*")
+"""What a part of a name, or of a `sub`, may be."""
 
 
 class NameTakenError(Refused):
@@ -104,9 +106,47 @@ class Accounts:
         """The account as it is now, and nobody changes it before the act ends."""
         return await _named(act.work, name, lock=True)
 
-    async def list(self) -> Sequence[Account]:
+    async def list(self, search: str | None = None) -> Sequence[Account]:
+        """All accounts that `page` would find, by name."""
         async with self._database.session() as work:
-            return (await work.scalars(select(Account).order_by(Account.name))).all()
+            return await self.page(work, search=search)
+
+    async def page(
+        self,
+        work: AsyncSession,
+        *,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Account]:
+        """Accounts by name, those alone that come after the name `after`.
+
+        search: part of a name, in whatever case, or a whole `sub`; None for all.
+        """
+        part = (search or "").lower()
+        if not _PART.fullmatch(part) or not _PART.fullmatch(after or ""):
+            return ()  # no such name can be stored; PostgreSQL rejects a NUL
+        found = select(Account).order_by(Account.name).limit(limit)
+        if part:
+            named = Account.name.contains(part, autoescape=True)
+            found = found.where(or_(named, Account.sub == part))
+        if after is not None:
+            found = found.where(Account.name > after)
+        return (await work.scalars(found)).all()
+
+    async def need(self, work: AsyncSession, name: str) -> Account:
+        """The account of this name.
+
+        Raises:
+            UnknownAccountError
+        """
+        account = await _named(work, name)
+        if account is None:
+            raise UnknownAccountError(name)
+        return account
+
+    async def of_subject(self, work: AsyncSession, sub: str) -> Account | None:
+        return await work.get(Account, sub) if _PART.fullmatch(sub) else None
 
     async def change_password(self, asker: Asker, name: str, password: str) -> None:
         """Void every session and token that the account has, and the old password."""
@@ -125,6 +165,14 @@ class Accounts:
     async def end_sessions(self, asker: Asker, name: str) -> None:
         """Void every session and token that the account has; it may sign in again."""
         await self._end_all(asker, What.REVOKE_USER, name)
+
+    async def void(self, act: Act, name: str) -> None:
+        """The same, as part of an act.
+
+        Raises:
+            UnknownAccountError
+        """
+        await self._void(act, await self._held(act, name))
 
     async def enable(self, asker: Asker, name: str) -> None:
         async with self._acts.of(asker, What.ENABLE) as act:
@@ -151,8 +199,12 @@ class Accounts:
             act.entry.why = why
             for attribute, value in changed.items():
                 setattr(account, attribute, value)
-            account.epoch += 1
-            await self._revocations.revoke_subject(act.work, account.sub, account.epoch, what.value)
+            await self._void(act, account)
+
+    async def _void(self, act: Act, account: Account) -> None:
+        account.epoch += 1
+        why = act.entry.what.value
+        await self._revocations.revoke_subject(act.work, account.sub, account.epoch, why)
 
     async def _held(self, act: Act, name: str) -> Account:
         account = await self.hold(act, name)

@@ -3,11 +3,22 @@
 from auth.policy import public
 from messaging.rpc import RpcServer
 from services.contracts import authorization, users
+from services.contracts.administration import (
+    EndSession,
+    EndSessions,
+    FindAccounts,
+    FindSessions,
+    GetIssuerKeys,
+    ReadAudit,
+    RetireIssuerKey,
+    RotateIssuerKey,
+)
 from services.contracts.topology import USERS_RPC
+from services.users.administration import Administration
 from services.users.handlers import Handlers
 
 
-def user_service(handlers: Handlers) -> RpcServer:
+def user_service(handlers: Handlers, administration: Administration) -> RpcServer:
     """The service, ready to run. Who may ask for what stands in the key set statement."""
     service = RpcServer(USERS_RPC)
     service.answers(users.Register, public())(handlers.register)
@@ -29,6 +40,14 @@ def user_service(handlers: Handlers) -> RpcServer:
     service.answers(authorization.DescribeSession, public())(handlers.describe_session)
     service.answers(users.ReleaseLetter, public())(handlers.release_letter)
     service.answers(users.DiscardLetter, public())(handlers.discard_letter)
+    service.answers(FindAccounts, public())(administration.find_accounts)
+    service.answers(FindSessions, public())(administration.find_sessions)
+    service.answers(EndSession, public())(administration.end_session)
+    service.answers(EndSessions, public())(administration.end_sessions)
+    service.answers(GetIssuerKeys, public())(administration.issuer_keys)
+    service.answers(RotateIssuerKey, public())(administration.rotate_key)
+    service.answers(RetireIssuerKey, public())(administration.retire_key)
+    service.answers(ReadAudit, public())(administration.read_audit)
     service.answers(users.GetKeySet, public())(handlers.key_set)
     service.answers(users.GetRevocations, public())(handlers.revocations)
     return service

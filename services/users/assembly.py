@@ -9,6 +9,7 @@ from messaging.database import Database
 from services.contracts.scopes import ROLES
 from services.users.accounts import Accounts
 from services.users.acts import Acts
+from services.users.administration import Administration
 from services.users.assertions import Assertions
 from services.users.attempts import Attempts, Limits
 from services.users.clients import Clients
@@ -17,12 +18,16 @@ from services.users.devices import Devices
 from services.users.exchange import TokenExchange
 from services.users.handlers import Handlers
 from services.users.oldkeys import OldKeys
+from services.users.operators import Operators
 from services.users.passwords import Passwords
 from services.users.presented import Presented
 from services.users.releases import Releases
 from services.users.revocations import Revocations
+from services.users.rotation import Rotation
 from services.users.scope import Roles
-from services.users.sessions import SessionLife, Sessions
+from services.users.session_life import SessionLife
+from services.users.session_list import SessionList
+from services.users.sessions import Sessions
 from services.users.sign_in import SignIns
 from services.users.signing import IssuerKeys
 from services.users.statements import Statements
@@ -39,6 +44,7 @@ class Register:
     revocations: Revocations
     accounts: Accounts
     sessions: Sessions
+    session_list: SessionList
     clients: Clients
     clock: Callable[[], float]
 
@@ -55,7 +61,8 @@ def open_register(
     acts = Acts(database, clock)
     revocations = Revocations(database, clock)
     attempts = Attempts(database, acts.pseudonyms, clock, limits or Limits())
-    sessions = Sessions(database, revocations, clock, life or SessionLife(), roles)
+    life = life or SessionLife()
+    sessions = Sessions(database, revocations, clock, life, roles)
     return Register(
         database=database,
         acts=acts,
@@ -63,6 +70,7 @@ def open_register(
         revocations=revocations,
         accounts=Accounts(database, passwords, acts, revocations, attempts),
         sessions=sessions,
+        session_list=SessionList(life, clock),
         clients=Clients(database, acts, sessions, roles),
         clock=clock,
     )
@@ -125,10 +133,25 @@ def make_handlers(
             trust=trust,
             keys=keys,
             old_keys=OldKeys(root, database),
-            presented=presented,
+            operators=Operators(presented),
             sessions=sessions,
             acts=acts,
             clock=clock,
         ),
         clock=clock,
+    )
+
+
+def make_administration(
+    register: Register, presented: Presented, rotation: Rotation
+) -> Administration:
+    """What answers operators."""
+    return Administration(
+        database=register.database,
+        acts=register.acts,
+        operators=Operators(presented),
+        accounts=register.accounts,
+        sessions=register.sessions,
+        session_list=register.session_list,
+        rotation=rotation,
     )

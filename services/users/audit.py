@@ -8,12 +8,12 @@ single queue (docs/decisions/0007-audit-chains.md). No entry holds a token or a 
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.users.store import AuditChain, AuditEntry, table_of
@@ -80,6 +80,7 @@ class What(StrEnum):
     ENABLE = "enable"
     DISABLE = "disable"
     ROTATE_KEY = "rotate_key"
+    RETIRE_KEY = "retire_key"
     ADOPT_KEY_SET = "adopt_key_set"
     RELEASE = "release"
     DISCARD = "discard"
@@ -150,15 +151,20 @@ def link(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-async def export(work: AsyncSession, *, since: int = 0) -> AsyncIterator[dict[str, Any]]:
-    """The entries from a time on, in the order in which they were written."""
+async def export(
+    work: AsyncSession, *, since: int = 0, where: Sequence[ColumnElement[bool]] = ()
+) -> AsyncIterator[dict[str, Any]]:
+    """The entries from a time on, in the order in which they were written.
+
+    where: what holds of them besides (`services.users.audit_search`).
+    """
     columns = [_ENTRIES.c[name] for name in (*_LINKED, "hash")]
     last = 0
     while True:
         rows = (
             await work.execute(
                 select(_ENTRIES.c.id, *columns)
-                .where(_ENTRIES.c.id > last, _ENTRIES.c.at >= since)
+                .where(_ENTRIES.c.id > last, _ENTRIES.c.at >= since, *where)
                 .order_by(_ENTRIES.c.id)
                 .limit(_BATCH)
             )

@@ -21,7 +21,7 @@ def broker_scopes(client: str, rights: Rights, *, resource: str, vhost: str) -> 
     # Binding a queue writes to it, and reads from the exchange.
     allowed = {
         "configure": own,
-        "write": (*own, *_exchanges(rights.publishes)),
+        "write": (*own, *rights.counts.wildcards(), *_exchanges(rights.publishes)),
         "read": (*own, *consumed, *_exchanges(rights.subscribes)),
     }
     place = quote(vhost, safe="")

@@ -1,7 +1,7 @@
 """Tokens for the broker: which of the listed clients may have one, and the user service's own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from auth.brokertoken import MAX_BROKER_LIFE, MAX_SCOPES, sign_broker_token
 from auth.claims import service_subject
@@ -10,7 +10,7 @@ from auth.trust import TrustSource
 from messaging.errors import BrokerTokenError, DatabaseUnavailableError
 from messaging.login import BrokerToken
 from messaging.rpc import Refused
-from services.contracts.rights import RIGHTS, Rights
+from services.contracts.rights import RIGHTS, Pattern, Rights
 from services.contracts.topology import USER_SERVICE
 from services.errors import StartError
 from services.users.acts import Acts, Asker
@@ -126,12 +126,17 @@ class BrokerTokens:
 def _fitting(client_id: str, rights: Rights, *, resource: str, vhost: str) -> tuple[str, ...]:
     """The client's scopes, which the broker can read in one token.
 
+    Those that only let it count what waits are left out where there is no room for them.
+
     Raises:
         StartError: they are too long, which is better said now than at each login.
     """
-    scopes = broker_scopes(client_id, rights, resource=resource, vhost=vhost)
-    length = len(" ".join(scopes))
-    if length > MAX_SCOPES:
+    for granted in (rights, replace(rights, counts=Pattern())):
+        scopes = broker_scopes(client_id, granted, resource=resource, vhost=vhost)
+        length = len(" ".join(scopes))
+        if length <= MAX_SCOPES:
+            break
+    else:
         raise StartError(
             f"CARNET_AMQP_URL, CARNET_BROKER_RESOURCE: with these names of virtual host and broker "
             f"the scopes of {client_id} have {length} characters, and a token for the broker holds "

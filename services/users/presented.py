@@ -57,7 +57,7 @@ class Presented:
             raise Refused(code, f"the carnet is refused: {error.code}") from error
 
     def signed_in(self, unverified_token: str, client_id: str) -> AccessClaims:
-        """The claims of a user's access token that came to `client_id`, or was issued to it.
+        """The claims of an access token that came to `client_id`, or was issued to it.
 
         Raises:
             Refused, TrustUnavailableError: as `access_token`.

@@ -14,13 +14,12 @@ from auth.strict import parse_json_object, parse_token
 from auth.tokens import AccessClaims, CarnetClaims
 from auth.trust import FixedTrust, TrustSource
 from auth.verifier import Verifier
-from messaging.rpc import Refused
 from services.contracts.scopes import DEAD_LETTERS_RELEASE
 from services.contracts.users import Discarded, DiscardLetter, Released, ReleaseLetter
 from services.users.acts import Act, Acts, Asker
 from services.users.audit import What as Doing
 from services.users.oldkeys import OldKeys
-from services.users.presented import Presented
+from services.users.operators import Operators
 from services.users.sessions import Sessions
 from services.users.signing import IssuerKeys
 from services.users.store import Account
@@ -36,7 +35,7 @@ class Releases:
         trust: TrustSource,
         keys: IssuerKeys,
         old_keys: OldKeys,
-        presented: Presented,
+        operators: Operators,
         sessions: Sessions,
         acts: Acts,
         clock: Callable[[], float],
@@ -44,7 +43,7 @@ class Releases:
         self._trust = trust
         self._keys = keys
         self._old_keys = old_keys
-        self._presented = presented
+        self._operators = operators
         self._sessions = sessions
         self._acts = acts
         self._clock = clock
@@ -59,7 +58,9 @@ class Releases:
         """
         lift = frozenset[Lift](request.lift)
         async with self._acts.of(asker, Doing.RELEASE) as act:
-            operator = await self._operator(act, request.access_token, client_id)
+            operator = await self._operators.acting(
+                act, request.access_token, client_id, DEAD_LETTERS_RELEASE
+            )
             message = await self._judge(act, request.carnet, request.seal, lift)
             act.entry.why = f"{_name(message)}, lifted: {' '.join(sorted(lift)) or 'nothing'}"
             return Released(
@@ -74,7 +75,9 @@ class Releases:
             TrustUnavailableError: nothing can be judged or signed now.
         """
         async with self._acts.of(asker, Doing.DISCARD) as act:
-            operator = await self._operator(act, request.access_token, client_id)
+            operator = await self._operators.acting(
+                act, request.access_token, client_id, DEAD_LETTERS_RELEASE
+            )
             act.entry.why = f"letter {request.letter[:_SHOWN]}"
             if request.seal is None:
                 return Discarded(release=None)
@@ -88,19 +91,6 @@ class Releases:
                     )
                 )
             return Discarded(release=None)
-
-    async def _operator(self, act: Act, unverified_token: str, client_id: str) -> AccessClaims:
-        """Whose token it is: an operator's who signed in through this client, or came to it.
-
-        Raises:
-            Refused: `invalid_grant`, `insufficient_scope`.
-        """
-        access = self._presented.signed_in(unverified_token, client_id)
-        act.entry.who, act.entry.session = access.sub, access.sid
-        allowed = await self._presented.allowed(act.work, access)
-        if DEAD_LETTERS_RELEASE not in access.scopes & allowed:
-            raise Refused(Code.INSUFFICIENT_SCOPE, f"this needs the scope {DEAD_LETTERS_RELEASE}")
-        return access
 
     async def _judge(
         self,

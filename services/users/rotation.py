@@ -1,7 +1,7 @@
 """How the issuer changes its key: to one that the trust root has listed, and in good time.
 
-By schedule, by `carnet keys rotate`, or at once where the one that signs was withdrawn. The root's
-private key is not needed: it has listed the next keys before.
+By schedule, by an operator, or at once where the one that signs was withdrawn. The root's private
+key is not needed: it has listed the next keys before.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.keyset import KeySet, KeyState, ListedKey
@@ -21,9 +21,9 @@ from messaging.database import Database
 from messaging.errors import DatabaseUnavailableError
 from messaging.pause import first_of
 from messaging.rpc import Refused
-from services.users.acts import Acts, Asker
+from services.users.acts import Act, Acts, Asker
 from services.users.audit import What
-from services.users.signing import IssuerKeys, choose, may_sign, signing_kid
+from services.users.signing import IssuerKeys, choose, may_sign, put_away, signing_kid
 from services.users.store import IssuerKey
 
 KNOWN_AFTER: Final = 30
@@ -38,12 +38,20 @@ EVERY: Final = 1.0
 REMIND: Final = 600.0
 """Seconds between two warnings that it is time and cannot be done."""
 
+BY_HAND: Final = "by hand"
+"""Why a key was replaced that an operator has replaced."""
+
 log = structlog.get_logger(__name__)
 
 
 class NoNextKeyError(Refused):
     def __init__(self, detail: str) -> None:
         super().__init__("no_next_key", detail)
+
+
+class UnknownKeyError(Refused):
+    def __init__(self) -> None:
+        super().__init__("unknown_key", "the issuer has no such key; see: carnet keys list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +91,9 @@ class Rotation:
         self._warned: tuple[str, float] | None = None
 
     async def rotate(
-        self, asker: Asker, *, why: str, instead_of: str | None = None, in_need: bool = False
+        self, act: Act, *, why: str, instead_of: str | None = None, in_need: bool = False
     ) -> str:
-        """Let the next key sign, and return its id.
+        """Let the next key sign once the act is committed, and return its id.
 
         instead_of: the key that must still be the one that signs.
         in_need: whether the present one may not sign any more.
@@ -94,16 +102,34 @@ class Rotation:
             NoNextKeyError: none that may sign; says what to do.
             Refused: `rotated_meanwhile`.
         """
-        async with self._acts.of(asker, What.ROTATE_KEY) as act:
-            present = await signing_kid(act.work, lock=True)
-            if present is None or instead_of not in {None, present}:
-                raise Refused("rotated_meanwhile", "another rotation came first")
-            kid = await self._next(act.work, present, in_need=in_need)
-            await choose(act.work, kid, now=act.now)
-            act.entry.whom, act.entry.why = kid, why
-        self._keys.forget()
-        log.info("issuer_key_rotated", kid=kid, instead_of=present, why=why)
-        return kid
+        present = await self._present(act)
+        if instead_of not in {None, present}:
+            raise _rotated_meanwhile()
+        act.entry.whom = await self._replace(act, present, why=why, in_need=in_need)
+        act.entry.why = why
+        return act.entry.whom
+
+    async def retire(self, act: Act, kid: str) -> str:
+        """Have a key never sign, or never again, and return the id of the one that signs then.
+
+        The next one does where it is the one that signs now. What it has signed is believed as
+        before, and a statement that lists it does not change: that is for the trust root.
+
+        Raises:
+            UnknownKeyError: there is and was none such.
+            NoNextKeyError: none that may sign in its place; says what to do.
+            Refused: `rotated_meanwhile`.
+        """
+        present = await self._present(act)  # held, so that it is not chosen meanwhile
+        if not kid.isprintable() or await act.work.get(IssuerKey, kid) is None:
+            raise UnknownKeyError
+        act.entry.whom = kid
+        if kid == present:
+            signing = await self._replace(act, present, why=BY_HAND)
+            act.entry.why = f"{signing} signs now"
+            return signing
+        await put_away(act.work, kid, now=act.now)
+        return present
 
     async def rotate_if_due(self) -> None:
         """Rotate if the present key is withdrawn, retired by the statement, or old enough.
@@ -126,7 +152,8 @@ class Rotation:
                 self._warn(hindrance.detail)
                 return
         with contextlib.suppress(Refused):  # another replica was faster
-            await self.rotate(Asker.itself(), why=why, instead_of=present.kid, in_need=in_need)
+            async with self._acts.of(Asker.itself(), What.ROTATE_KEY) as act:
+                await self.rotate(act, why=why, instead_of=present.kid, in_need=in_need)
 
     async def run(self, shutdown: asyncio.Event) -> None:
         """Rotate when it is time, until `shutdown`."""
@@ -154,6 +181,24 @@ class Rotation:
             )
             for row in rows
         ]
+
+    async def _present(self, act: Act) -> str:
+        """The key that signs, and goes on to do so until the act ends."""
+        present = await signing_kid(act.work, lock=True)
+        if present is None:
+            raise _rotated_meanwhile()
+        return present
+
+    async def _replace(self, act: Act, present: str, *, why: str, in_need: bool = False) -> str:
+        kid = await self._next(act.work, present, in_need=in_need)
+        await choose(act.work, kid, now=act.now)
+
+        def tell(_: object) -> None:
+            self._keys.forget()
+            log.info("issuer_key_rotated", kid=kid, instead_of=present, why=why)
+
+        event.listen(act.work.sync_session, "after_commit", tell, once=True)
+        return kid
 
     async def _next(self, work: AsyncSession, present: str, *, in_need: bool) -> str:
         rows = {row.kid: row for row in await work.scalars(select(IssuerKey))}
@@ -186,6 +231,10 @@ class Rotation:
         if self._warned is None or self._warned[0] != detail or now >= self._warned[1] + REMIND:
             self._warned = (detail, now)
             log.warning("issuer_key_not_rotated", detail=detail)
+
+
+def _rotated_meanwhile() -> Refused:
+    return Refused("rotated_meanwhile", "another rotation came first")
 
 
 def _in_turn(key_set: KeySet) -> list[str]:

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from services.contracts.scopes import ROLES
 from services.users.acts import Act
 from services.users.revocations import Revocations
 from services.users.scope import Roles, asked_scope, scopes_of
+from services.users.session_life import SessionLife
 from services.users.store import Account, RefreshToken, Session
 
 
@@ -35,14 +35,6 @@ class Ended(StrEnum):
 class UnknownSessionError(Refused):
     def __init__(self, sid: str) -> None:
         super().__init__("unknown_session", f"there is no session {sid!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLife:
-    """How long a session lasts at most, and how long without a refresh."""
-
-    absolute: timedelta = timedelta(days=30)
-    idle: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +112,7 @@ class Sessions:
     async def first(self, act: Act, session: Session) -> Opened | None:
         """The first tokens of a session that has begun; None where it has ended meanwhile."""
         account = await act.work.get_one(Account, session.sub)
-        if not self._is_live(session, account, act.now):
+        if not self._life.is_live(session, account, act.now):
             return None
         session.used_at = act.now
         return Opened(session, self._allowed(session, account), _new_refresh_token(act, session))
@@ -147,7 +139,7 @@ class Sessions:
             act.entry.why = Ended.REUSED
             await self._end(act, session, Ended.REUSED)
             return None
-        if not self._is_live(session, account, act.now):
+        if not self._life.is_live(session, account, act.now):
             return None
         # "The requested scope MUST NOT include any scope not originally granted" (RFC 6749 §6).
         scopes = asked_scope(unverified_scope, self._allowed(session, account))
@@ -185,10 +177,12 @@ class Sessions:
         session, account = row
         if account.sub != sub or account.epoch != epoch:
             return None
-        return account if self._is_live(session, account, int(self._clock())) else None
+        return account if self._life.is_live(session, account, int(self._clock())) else None
 
     async def find(self, work: AsyncSession, sid: str) -> Session | None:
         """The session, live or not; its row is held until the transaction ends."""
+        if not sid.isprintable():  # there is none such; PostgreSQL rejects a NUL
+            return None
         return await work.get(Session, sid, with_for_update=True)
 
     async def find_refreshable(
@@ -198,15 +192,11 @@ class Sessions:
         found = await self._of_token(work, unverified_token, lock=False)
         if found is None:
             return None
-        live = found.token.spent_at is None and self._is_live(
+        live = found.token.spent_at is None and self._life.is_live(
             found.session, found.account, int(self._clock())
         )
-        expires_at = min(
-            found.session.created_at + self._life.absolute.total_seconds(),
-            found.session.used_at + self._life.idle.total_seconds(),
-        )
         scopes = self._allowed(found.session, found.account)
-        return Continuing(found.session, scopes, live, int(expires_at))
+        return Continuing(found.session, scopes, live, self._life.ends_at(found.session))
 
     async def end(self, act: Act, sid: str, why: Ended) -> None:
         """End the session, and void its tokens.
@@ -254,15 +244,6 @@ class Sessions:
         if session.ended_at is None:
             session.ended_at, session.ended_why = act.now, why
             await self._revocations.revoke_session(act.work, session.sid, why)
-
-    def _is_live(self, session: Session, account: Account, now: int) -> bool:
-        return (
-            session.ended_at is None
-            and account.enabled
-            and session.epoch == account.epoch
-            and now < session.created_at + self._life.absolute.total_seconds()
-            and now < session.used_at + self._life.idle.total_seconds()
-        )
 
 
 @dataclass(frozen=True, slots=True)

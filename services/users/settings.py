@@ -2,23 +2,29 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
 from services.settings import ServiceSettings
 
 ISSUER_KEY_LIFE = timedelta(days=30)
+SESSION_LIFE = timedelta(days=30)
+SESSION_IDLE = timedelta(days=7)
+
+LongestSession: TypeAlias = Annotated[
+    timedelta, Field(gt=timedelta(0), description="How long a session lasts at most")
+]
+LongestUnrefreshed: TypeAlias = Annotated[
+    timedelta, Field(gt=timedelta(0), description="How long it lasts unrefreshed")
+]
 
 
 class UserSettings(ServiceSettings):
     """Durations are seconds, or ISO 8601 (`P30D`)."""
 
-    session_life: timedelta = Field(
-        default=timedelta(days=30), gt=timedelta(0), description="How long a session lasts at most"
-    )
-    session_idle: timedelta = Field(
-        default=timedelta(days=7), gt=timedelta(0), description="How long it lasts unrefreshed"
-    )
+    session_life: LongestSession = SESSION_LIFE
+    session_idle: LongestUnrefreshed = SESSION_IDLE
     issuer_key_life: timedelta = Field(
         default=ISSUER_KEY_LIFE,
         ge=timedelta(0),

@@ -147,6 +147,14 @@ async def signing_kid(work: AsyncSession, *, lock: bool = False) -> str | None:
     return await work.scalar(signing.with_for_update() if lock else signing)
 
 
+async def put_away(work: AsyncSession, kid: str, *, now: int) -> None:
+    """Have a key that does not sign never do so; one that has ceased to before keeps its time."""
+    unused = IssuerKey.signing.is_(None), IssuerKey.retired_at.is_(None)
+    await work.execute(
+        update(IssuerKey).where(IssuerKey.kid == kid, *unused).values(retired_at=now)
+    )
+
+
 async def choose(work: AsyncSession, kid: str, *, now: int) -> None:
     """Let this key sign from now on; the one that did never does again."""
     await work.execute(

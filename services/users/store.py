@@ -208,7 +208,7 @@ class IssuerKey(Base):
     since: Mapped[int | None]
     """When it began to sign."""
     retired_at: Mapped[int | None]
-    """When it ceased to sign; it never does again."""
+    """When it ceased to sign, or was kept from it; it never does again."""
     signing: Mapped[bool | None] = mapped_column(unique=True)
     """True for the one that signs, null for all others: the database lets no two sign."""
 

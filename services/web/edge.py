@@ -67,7 +67,7 @@ class Edge:
             log.exception("request_failed", path=scope["path"], instance=instance)
             if answer.started:
                 raise
-            problem = ProblemError(problems.INTERNAL_ERROR, "The gateway's log says more.")
+            problem = ProblemError(problems.INTERNAL_ERROR, "The service's log says more.")
             await problem_response(problem, instance)(scope, receive, answer.send)
 
 

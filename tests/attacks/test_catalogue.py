@@ -14,6 +14,7 @@ SECTIONS = {
     "Trust feed and keys",
     "Issuer",
     "Gateway",
+    "Console",
     "The invariant",
 }
 

@@ -9,8 +9,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -24,6 +25,7 @@ ROOT: Final = Path(__file__).parents[2]
 IMAGES: Final = (RABBITMQ_IMAGE, POSTGRES_IMAGE, "python:3.13-slim")
 UP_WITHIN: Final = 600.0
 DEMO_WITHIN: Final = 90.0
+PASSWORD: Final = "correct-horse-battery-staple"
 SERVED_WITHIN: Final = 60.0
 """Seconds after the loss of a node within which the demo passes again."""
 
@@ -35,7 +37,7 @@ class Compose:
 
     def __init__(self, secrets: Path, *files: str) -> None:
         self.secrets = secrets
-        self.amqp_port, management_port = free_ports(2)
+        self.amqp_port, management_port, self.console_port = free_ports(3)
         self.ports = _two_ports()
         """Of the gateway; the second one is of its second replica in a cluster."""
         self._files = [argument for file in files for argument in ("--file", str(ROOT / file))]
@@ -45,6 +47,7 @@ class Compose:
             "CARNET_SECRETS": str(secrets),
             "CARNET_PORT": str(self.ports[0]),
             "CARNET_SECOND_PORT": str(self.ports[1]),
+            "CARNET_CONSOLE_PORT": str(self.console_port),
             "CARNET_AMQP_PORT": str(self.amqp_port),
             "CARNET_MANAGEMENT_PORT": str(management_port),
             "DOCKER_BUILDKIT": "0",
@@ -72,6 +75,23 @@ class Compose:
             *("--amqp-url", operator.replace(f":{AMQP_PORT}/", f":{self.amqp_port}/")),
             *("--state", str(self.secrets), "--passphrase-file", str(self.secrets / "passphrase")),
             within=DEMO_WITHIN,
+        )
+
+    async def see(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What an operator is told at the console: parties, and queues, by their names."""
+        add = "carnet accounts add grace --role operator --password-file -"
+        added = await self.run("exec", "-T", "users", "sh", "-c", f"echo {PASSWORD} | {add}")
+        assert added.succeeded, added.output
+        url = f"http://{LOOPBACK}:{self.console_port}/console/api"
+        async with httpx.AsyncClient(base_url=url, timeout=DEMO_WITHIN) as http:
+            signed_in = await http.post("/session", json={"name": "grace", "password": PASSWORD})
+            token = signed_in.raise_for_status().json()["access_token"]
+            http.headers["Authorization"] = f"Bearer {token}"
+            standing = (await http.get("/standing")).raise_for_status().json()
+            queues = (await http.get("/queues")).raise_for_status().json()
+        return (
+            {each["name"]: each for each in standing["parties"]},
+            {each["name"]: each for each in queues["queues"]},
         )
 
 
@@ -117,6 +137,15 @@ async def test_the_demo_passes_against_one_and_three_replicas(compose: Compose) 
     await compose.up()
     once = await compose.demo()
     assert once.succeeded, once.output
+    parties, queues = await compose.see()
+    assert {name: party["ready"] for name, party in parties.items()} == {
+        "users": True,
+        "orders": True,
+        "gateway": True,
+        "console": True,
+    }
+    assert all(queue["messages"] is not None for queue in queues.values())
+    assert queues["orders.commands"]["consumers"] == 1
 
     scaled = await compose.run("up", "--wait", "--detach", "--scale", "orders=3")
     assert scaled.succeeded, scaled.output
@@ -140,5 +169,5 @@ async def test_the_demo_passes_against_a_cluster_that_has_lost_a_node(cluster: C
             print(again.output)  # noqa: T201 - what is shown where a test fails
     listed = await cluster.run("ps", "--status", "running", "--format", "{{.Service}}")
     assert sorted(listed.output.split()) == sorted(
-        ["rabbitmq", "rabbitmq-3", "postgres", *("users", "orders", "gateway") * 2]
+        ["rabbitmq", "rabbitmq-3", "postgres", "console", *("users", "orders", "gateway") * 2]
     )

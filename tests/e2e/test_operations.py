@@ -43,12 +43,15 @@ WITHIN: Final = 120.0
 
 NOT_TYPED_HERE: Final = {
     "carnet up": "tests/e2e/test_up.py",
+    "carnet queues": "tests/services/console/test_commands.py",
+    "carnet standing": "tests/services/console/test_commands.py",
     "carnet doctor": "tests/e2e/test_doctor.py",
     "carnet doctor orders": "tests/e2e/test_doctor.py",
     "carnet doctor --json": "tests/e2e/test_doctor.py",
     "carnet shards 4": "tests/e2e/test_shards.py",
     "carnet revoke --restored": "tests/services/users/test_issuer_cli.py",
     "carnet clients remove app:NAME": "tests/services/gateway/test_login_cli.py",
+    "carnet keys retire KID": "tests/services/users/test_issuer_cli.py",
     "carnet services add FOLDER": "tests/services/test_new_service_cli.py",
     "carnet trust grant": "tests/services/test_trust_cli.py",
     "carnet trust register NAME --service service.toml --key seal.jwk --enc enc.jwk": (
@@ -253,11 +256,16 @@ async def test_a_token_is_explained(site: Site) -> None:
 async def test_a_session_is_ended_and_no_other_of_the_same_account(site: Site) -> None:
     ada = await site.sign_up("ada")
     other = await site.shop.sign_in(ada.name, ada.password)
+    listed = await site.types("carnet accounts sessions NAME", NAME=ada.name)
+    assert claim(ada, "sid") in listed
+    assert claim(other, "sid") in listed
 
     await site.types("carnet revoke --session SID", SID=claim(ada, "sid"))
 
     await site.becomes(ada, "revoked")
     assert await site.refusal_of(other) is None
+    told = await site.types("carnet audit export --text --about SUBJECT", SUBJECT=claim(ada, "sub"))
+    assert "revoke_session" in told
 
 
 async def test_all_of_an_accounts_sessions_are_ended_and_it_may_sign_in_again(site: Site) -> None:

@@ -25,7 +25,7 @@ from services.local.trust import make_local_trust
 
 CARNET: Final = Path(sys.executable).with_name("carnet")
 WITHIN: Final = 60.0
-SERVICES: Final = ("users", "orders", "gateway")
+SERVICES: Final = ("users", "orders", "gateway", "console")
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -90,7 +90,7 @@ async def run(tmp_path: Path, amqp_url: str) -> AsyncIterator[Run]:
     """Start `carnet up` on a broker that runs already, with settings changed as asked."""
     runs = []
 
-    async def run(**changes: str | None) -> Up:
+    async def run(*options: str, **changes: str | None) -> Up:
         port = int(changes.get("CARNET_PORT") or free_ports(1)[0])
         ours = {
             "CARNET_STATE": str(tmp_path / "state"),
@@ -99,7 +99,7 @@ async def run(tmp_path: Path, amqp_url: str) -> AsyncIterator[Run]:
         }
         settings = {**os.environ, **ours, **changes}
         process = await asyncio.create_subprocess_exec(
-            *(str(CARNET), "up"),
+            *(str(CARNET), "up", *options),
             env={name: value for name, value in settings.items() if value is not None},
             stdin=DEVNULL,
             stdout=PIPE,
@@ -275,6 +275,43 @@ async def test_what_is_wrong_is_said_in_one_line(run: Run, amqp_url: str, case: 
     assert len(up.said) == 1
     assert up.output.startswith("carnet: ")
     assert hint in up.output
+
+
+async def test_an_operator_is_told_where_the_console_is(run: Run) -> None:
+    up = await run(CARNET_CONSOLE_PORT=str(free_ports(1)[0]))
+    await up.until("ready on")
+    (line,) = [each for each in up.said if each.endswith("as an operator")]
+    url = line.split()[1]
+
+    async with httpx.AsyncClient(trust_env=False) as client:
+        ready = await client.get(url.replace("/console", "/health/ready"))
+        led = await client.get(f"http://{LOOPBACK}:{up.port}/console")
+
+    assert ready.is_success
+    assert (led.status_code, led.headers["location"]) == (307, url)
+    assert f"CARNET_STATE={up.state} carnet accounts add NAME --role operator" in up.output
+    up.process.terminate()
+    assert await up.ended() == 0
+
+
+async def test_without_a_console_none_is_run(run: Run) -> None:
+    up = await run("--no-console")
+    await up.until("ready on")
+
+    assert "as an operator" not in up.output
+    assert not (up.state / "logs" / "console.log").exists()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://{LOOPBACK}:{up.port}/console")).status_code == 404
+
+
+async def test_a_port_of_the_consoles_that_is_taken_is_said(run: Run) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+
+        up = await run(CARNET_CONSOLE_PORT=str(port))
+
+        assert await up.ended() == 1
+    assert up.said == [f"carnet: port {port} is taken: set CARNET_CONSOLE_PORT to another port"]
 
 
 async def test_a_port_that_is_taken_is_said_before_anything_starts(run: Run) -> None:

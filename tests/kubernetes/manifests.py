@@ -11,6 +11,8 @@ ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION: Final = "kustomization.yaml"
 SERVICES: Final = ("users", "orders", "gateway")
+CONSOLE: Final = "console"
+EVERYBODY: Final = (*SERVICES, CONSOLE)
 OTHERS: Final = ("keda.sh", "rabbitmq.com")
 """Whose kinds are not Kubernetes' own."""
 
@@ -104,11 +106,15 @@ class Deployed:
 
 
 def deployed() -> list[Deployed]:
-    return [Deployed(name, named("Deployment", name)) for name in SERVICES]
+    return [Deployed(name, named("Deployment", name)) for name in EVERYBODY]
 
 
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a selector without expressions selects a pod of these labels."""
-    assert selector.keys() <= {"matchLabels"}
+    """Whether a selector selects a pod of these labels."""
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
     wanted: dict[str, str] = selector.get("matchLabels", {})
+    for each in selector.get("matchExpressions", []):
+        assert each["operator"] == "In"
+        if labels.get(each["key"]) not in each["values"]:
+            return False
     return wanted.items() <= labels.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.config import SERVICES as READERS
-from services.settings import ServiceSettings
+from services.settings import ProcessSettings
 from tests.kubernetes.manifests import Deployed
 
 Contents = dict[tuple[str, str], dict[str, bytes]]
@@ -35,7 +35,7 @@ class Container:
             for name, value in service.environment.items()
         }
         kind = READERS[service.name]
-        assert issubclass(kind, ServiceSettings)
+        assert issubclass(kind, ProcessSettings)
         self.settings = kind.model_validate(dict(self._values()))
 
     def _values(self) -> Iterator[tuple[str, str]]:

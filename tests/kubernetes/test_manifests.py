@@ -15,6 +15,7 @@ from services.local.service import CLIENTS
 from services.settings import read_settings
 from services.telemetry.exposition import PATH as METRICS
 from tests.kubernetes.manifests import (
+    CONSOLE,
     FOLDER,
     KUSTOMIZATION,
     ROOT,
@@ -42,7 +43,7 @@ def of_carnet(service: Deployed) -> dict[str, str]:
 
 def test_each_service_of_the_system_is_deployed() -> None:
     assert set(SERVICES) == set(CLIENTS)
-    assert {each["metadata"]["name"] for each in of_kind("Deployment")} == set(SERVICES)
+    assert {each["metadata"]["name"] for each in of_kind("Deployment")} == {*SERVICES, CONSOLE}
 
 
 @EACH
@@ -63,6 +64,8 @@ def test_the_service_takes_what_it_is_told(
         "CARNET_DATABASE_URL_FILE": "postgresql+asyncpg://name:password@postgres.carnet.svc/name",
         "CARNET_KEY_PASSPHRASE_FILE": "passphrase",
     }
+    if service.name == CONSOLE:
+        del secrets["CARNET_DATABASE_URL_FILE"]
     for name, value in of_carnet(service).items():
         if name in secrets:
             (tmp_path / name).write_text(secrets.pop(name))
@@ -92,7 +95,7 @@ def test_no_secret_is_in_a_variable(service: Deployed) -> None:
 def test_probes_ask_where_the_service_answers(service: Deployed) -> None:
     environment = service.environment
     listening = {"http": environment["CARNET_PORT"]}
-    if service.name == "gateway":
+    if service.name in {"gateway", CONSOLE}:
         listening["internal"] = environment["CARNET_METRICS_PORT"]
     asked = {
         kind: service.container[f"{kind}Probe"]["httpGet"]
@@ -174,7 +177,7 @@ def test_only_its_own_folders_can_be_written(service: Deployed) -> None:
     assert service.environment["CARNET_TRUST_STATE"].startswith("/var/lib/carnet/")
 
 
-@EACH
+@pytest.mark.parametrize("service", deployed()[:-1], ids=lambda each: each.name)
 def test_one_of_its_pods_may_go_and_one_stays(service: Deployed) -> None:
     budget = named("PodDisruptionBudget", service.name)["spec"]
 
@@ -238,9 +241,12 @@ def test_a_service_reaches_broker_database_and_names_alone(service: Deployed) ->
         and matches(each["spec"]["podSelector"], service.labels)
     ]
 
-    assert [each["metadata"]["name"] for each in bounding] == ["services"]
-    names, broker, database = bounding[0]["spec"]["egress"]
-    assert [ports(names), ports(broker), ports(database)] == [{53}, {5672}, {5432}]
+    own = {CONSOLE: "console"}.get(service.name, "databases")
+    assert {each["metadata"]["name"] for each in bounding} == {"services", own}
+    names, broker = policy("services")["egress"]
+    [more] = policy(own)["egress"]
+    assert [ports(names), ports(broker)] == [{53}, {5672}]
+    assert ports(more) == ({8000, 9464} if service.name == CONSOLE else {5432})
     [reached] = broker["to"]
     cluster = named("RabbitmqCluster", "rabbitmq")["metadata"]["name"]
     assert reached == {"podSelector": {"matchLabels": {"app.kubernetes.io/name": cluster}}}
@@ -254,6 +260,34 @@ def test_only_an_ingress_reaches_the_gateway_and_only_its_public_port() -> None:
     assert [d.name for d in deployed() if matches(spec["podSelector"], d.labels)] == ["gateway"]
     assert ports(rule) == {gateway.ports["http"]}
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"carnet/ingress": "true"}}}]
+
+
+def test_the_console_looks_at_what_the_others_tell_and_at_nothing_else() -> None:
+    console = deployed()[-1]
+    [looks] = policy("console")["egress"]
+    [told] = policy("metrics")["ingress"]
+    watches = console.environment["CARNET_CONSOLE_WATCHES"].split(",")
+    asked = {name: URL(url) for name, url in (each.split("=") for each in watches)}
+
+    assert asked.keys() == set(SERVICES)
+    for each in deployed()[:-1]:
+        service = named("Service", str(asked[each.name].host))["spec"]
+        assert service["clusterIP"] == "None"  # each replica is one to look at
+        assert matches({"matchLabels": service["selector"]}, each.labels)
+        assert asked[each.name].port in {port["port"] for port in service["ports"]}
+        assert asked[each.name].port in ports(looks)
+        assert all(matches(to["podSelector"], each.labels) for to in looks["to"])
+    assert {"podSelector": policy("console")["podSelector"]} in told["from"]
+    assert ports(looks) == ports(told)
+
+
+def test_only_operators_reach_the_console() -> None:
+    spec = policy("console")
+    [rule] = spec["ingress"]
+
+    assert [d.name for d in deployed() if matches(spec["podSelector"], d.labels)] == ["console"]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"carnet/operators": "true"}}}]
+    assert "console" not in str(of_kind("Ingress"))
 
 
 @EACH
@@ -329,8 +363,8 @@ def test_nothing_names_a_host_but_the_brokers_service() -> None:
     hosts = {
         URL(value).host
         for each in deployed()
-        for value in each.environment.values()
-        if "://" in value
+        for name, value in each.environment.items()
+        if "://" in value and name != "CARNET_CONSOLE_WATCHES"
     }
     assert hosts == {"carnet.example.org"}
     assert {label_of(each) for each in manifests() if each["kind"] == "Secret"} == set()

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from services.local.child import Child
 from services.local.ports import LOOPBACK, free_ports
-from services.local.service import CLIENTS
+from services.local.service import CLIENT_OF
 from tests.brokers import VhostBroker
 from tests.kubernetes.manifests import Deployed, deployed
 from tests.kubernetes.pods import Container, Contents
@@ -29,7 +29,8 @@ class Pod:
         self._ports = dict(zip(service.ports, free_ports(len(service.ports)), strict=True))
         told = Container(service, contents, root).environment
         Path(told["CARNET_AMQP_URL_FILE"]).write_text(amqp_url)
-        Path(told["CARNET_DATABASE_URL_FILE"]).write_text(f"sqlite+aiosqlite:///{root}/its.db")
+        if "CARNET_DATABASE_URL_FILE" in told:
+            Path(told["CARNET_DATABASE_URL_FILE"]).write_text(f"sqlite+aiosqlite:///{root}/its.db")
         local = {"CARNET_HOST": LOOPBACK, "CARNET_PORT": str(self._ports["http"])}
         if "internal" in self._ports:
             local["CARNET_METRICS_PORT"] = str(self._ports["internal"])
@@ -67,7 +68,7 @@ async def pods(
         for service in deployed():
             root = tmp_path / service.name
             root.mkdir()
-            pod = Pod(service, contents, root, stack_broker.url(CLIENTS[service.name]))
+            pod = Pod(service, contents, root, stack_broker.url(CLIENT_OF[service.name]))
             child = await pod.start()
             stack.push_async_callback(child.stop, within=WITHIN)
             started[service.name] = (pod, child)

@@ -20,7 +20,8 @@ from services.errors import StartError
 from services.identity import load_identity, load_key_set
 from services.local.compose_secrets import make_secrets
 from services.local.kubernetes_secrets import FILE, manifests, write_manifests
-from services.local.service import CLIENTS
+from services.local.service import CLIENT_OF, CONSOLE
+from services.settings import ServiceSettings
 from services.startup import examine_key_folder, require_standing
 from services.users.keyfolder import KeyFolder
 from tests.kubernetes.conftest import BROKER, DATABASE
@@ -39,7 +40,7 @@ def container(service: Deployed, contents: Contents, tmp_path: Path) -> Containe
 def test_a_service_finds_its_keys_and_is_believed(service: Deployed, container: Container) -> None:
     settings, now = container.settings, time.time()
     key_set = load_key_set(settings, now=now)
-    identity = load_identity(CLIENTS[service.name], settings, key_set)
+    identity = load_identity(CLIENT_OF[service.name], settings, key_set)
 
     require_standing(settings, identity, key_set, now=now)
 
@@ -51,9 +52,11 @@ def test_a_service_finds_its_keys_and_is_believed(service: Deployed, container: 
 @EACH
 def test_a_service_has_its_own_login_and_database(service: Deployed, container: Container) -> None:
     [url] = parse_urls(container.settings.amqp_url.get_secret_value())
+    assert (url.user, url.host, url.port) == (CLIENT_OF[service.name], BROKER, 5672)
+    if service.name == CONSOLE:
+        return
+    assert isinstance(container.settings, ServiceSettings)
     database = container.settings.database_url.get_secret_value()
-
-    assert (url.user, url.host, url.port) == (CLIENTS[service.name], BROKER, 5672)
     assert database.startswith(f"postgresql+asyncpg://{service.name}:")
     assert database.endswith(f"@{DATABASE}/{service.name}")
 
@@ -87,7 +90,9 @@ def test_no_key_is_there_in_the_clear_and_the_roots_not_at_all(
 
     assert root not in found
     assert all(b"BEGIN ENCRYPTED PRIVATE KEY" in key for key in keys)
-    assert len(keys) == 2 * len(CLIENTS) + 2  # seal and enc of each; the issuer's present and next
+    assert (
+        len(keys) == 2 * len(CLIENT_OF) + 2
+    )  # seal and enc of each; the issuer's present and next
     (tmp_path / "key.pem").write_bytes(contents["Secret", "orders-keys"]["seal.pem"])
     with pytest.raises(KeyFileError):
         SigningKey.load(tmp_path / "key.pem", b"another passphrase")

@@ -58,4 +58,4 @@ def test_a_service_that_there_is_not_is_said_in_one_line(arguments: tuple[str, .
     )
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "which service? one of: users, orders, gateway\n"
+    assert ended.stderr == "which service? one of: users, orders, gateway, console\n"

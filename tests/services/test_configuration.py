@@ -20,7 +20,8 @@ from services.configuration.catalogue import REQUIRED, settings_of, variable_of
 from services.configuration.page import page
 from services.configuration.told import HIDDEN, redacted
 from services.errors import SettingsError
-from services.settings import ServiceSettings, Settings, read_settings
+from services.settings import ProcessSettings, ServiceSettings, Settings, read_settings
+from services.web.settings import WebSettings
 
 ROOT: Final = Path(services.__file__).parent.parent
 SOURCES: Final = {".js", ".mjs", ".py"}
@@ -65,7 +66,7 @@ def test_whoever_reads_settings_is_on_the_page() -> None:
 
     readers = {kind for kind in _below(Settings) if kind.__module__.startswith("services.")}
 
-    assert readers - {ServiceSettings} == set(READERS.values())
+    assert readers - {ProcessSettings, ServiceSettings, WebSettings} == set(READERS.values())
 
 
 def _below(kind: type[Settings]) -> Iterator[type[Settings]]:
@@ -308,6 +309,24 @@ def test_what_is_missing_is_said_in_one_breath(environment: pytest.MonkeyPatch) 
 
     assert str(raised.value) == (
         "settings: CARNET_AMQP_URL, CARNET_TRUST_ROOT, CARNET_KEY_SET, CARNET_TRUST_STATE, "
-        "CARNET_KEYS, CARNET_DATABASE_URL, CARNET_PORT: are missing; set each, or …_FILE to a file "
+        "CARNET_KEYS, CARNET_PORT, CARNET_DATABASE_URL: are missing; set each, or …_FILE to a file "
         "with it"
     )
+
+
+@pytest.mark.parametrize(
+    ("watches", "said"),
+    [
+        ("orders=127.0.0.1:8003", "is not of the form name=http://host:port"),
+        ("a=http://one,a=http://two", "a name stands for one service: give each its own"),
+    ],
+)
+def test_what_the_console_cannot_watch_is_said(
+    environment: pytest.MonkeyPatch, watches: str, said: str
+) -> None:
+    environment.setenv("CARNET_CONSOLE_WATCHES", watches)
+
+    checked = _config("check", "console")
+
+    assert checked.exit_code == 1
+    assert f"FAIL CARNET_CONSOLE_WATCHES: {said}" in checked.output or said in checked.output

@@ -9,7 +9,7 @@ from messaging.topology import COMMANDS, EVENTS, REPLY
 from services.contracts.clients import CLIENTS
 from services.contracts.rights import RIGHTS
 from services.contracts.scopes import CUSTOMER, OPERATOR, ROLES
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.contracts.topology import GATEWAY, OPERATOR_DESK, ORDER_SERVICE, USER_SERVICE
 from services.declared import (
     DeclaredService,
     grants_with,
@@ -121,6 +121,11 @@ def test_the_rights_at_the_broker_are_what_it_needs(tmp_path: Path) -> None:
     assert added == {"billing.refund"}
     assert "carnet.billing." in rights[USER_SERVICE].publishes[REPLY].beginning
     assert rights[ORDER_SERVICE] == RIGHTS[ORDER_SERVICE]
+    desk, before = rights[OPERATOR_DESK], RIGHTS[OPERATOR_DESK]
+    assert set(desk.consumes) - set(before.consumes) == {"billing.commands.dead"}
+    assert set(desk.counts.exactly) - set(before.counts.exactly) == {"billing.commands"}
+    assert set(desk.counts.beginning) - set(before.counts.beginning) == {"billing.commands.retry."}
+    assert desk.publishes == before.publishes
 
 
 def test_a_service_that_sends_nothing_may_send_nothing(tmp_path: Path) -> None:

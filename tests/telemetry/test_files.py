@@ -229,6 +229,7 @@ def test_prometheus_asks_where_services_answer() -> None:
         "orders": (["orders"], int(settings("orders")["CARNET_PORT"])),
         "gateway": (["gateway"], int(settings("gateway")["CARNET_METRICS_PORT"])),
         "rabbitmq": (["rabbitmq-nodes"], 15692),  # the plugin's own
+        "console": (["console"], int(settings("console")["CARNET_METRICS_PORT"])),
     }
     assert settings("gateway")["CARNET_METRICS_HOST"] == settings("users")["CARNET_HOST"]
 

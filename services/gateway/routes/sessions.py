@@ -13,11 +13,11 @@ from services.gateway import examples
 from services.gateway.bearer import caller
 from services.gateway.carnets import Caller
 from services.gateway.documents import BODY, RPC, TOKEN, answer, problems_of
-from services.gateway.origin import origin_of
 from services.gateway.parts import GatewayParts, parts_of
 from services.gateway.requests import Credentials, NewAccount, TokenAnswer
 from services.web import problems
 from services.web.media import JSON, takes
+from services.web.origin import origin_of
 
 Parts = Annotated[GatewayParts, Depends(parts_of)]
 

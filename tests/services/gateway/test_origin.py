@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from starlette.datastructures import Headers
 
-from services.gateway.origin import origin_of
+from services.web.origin import origin_of
 
 CLIENT = "203.0.113.9"
 FORGED = "198.51.100.1"

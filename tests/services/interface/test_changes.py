@@ -153,7 +153,7 @@ BREAKING: Final[dict[str, tuple[Change, str]]] = {
     ),
     "a carnet is demanded": (
         lambda d: rules(d, "users.key_set.v1").update(carnet=True),
-        "users.key_set.v1: a carnet is demanded; breaks api-gateway, order-service",
+        "users.key_set.v1: a carnet is demanded; breaks api-gateway, order-service, operator-desk",
     ),
     "another scope is demanded": (
         lambda d: rules(d, CANCEL)["scopes"].append("orders:cancel"),

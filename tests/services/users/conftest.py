@@ -13,6 +13,7 @@ from messaging.migrations import upgrade
 from services.users.store import MIGRATIONS
 from tests.databases import Postgres
 from tests.engine import UnavailableError
+from tests.services.users.desk import Desk, open_desk
 from tests.services.users.realm import Clock, Realm, Users, open_users
 
 
@@ -55,6 +56,11 @@ async def users(
                 yield users
     except UnavailableError as error:
         pytest.skip(f"no PostgreSQL: {error}")
+
+
+@pytest_asyncio.fixture
+async def desk(users: Users) -> Desk:
+    return await open_desk(users)
 
 
 @asynccontextmanager

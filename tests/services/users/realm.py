@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from services.contracts.scopes import ORDERS_READ
 from services.contracts.topology import GATEWAY
 from services.contracts.users import Register, SignIn, Tokens
 from services.users.acts import Act, Acts, Asker
+from services.users.administration import Administration
 from services.users.assembly import Register as Parts
-from services.users.assembly import make_handlers, open_register
+from services.users.assembly import make_administration, make_handlers, open_register
 from services.users.attempts import Limits
 from services.users.audit import What, export
 from services.users.handlers import Handlers
 from services.users.keyfolder import KeyFolder
 from services.users.passwords import Passwords
-from services.users.sessions import SessionLife
+from services.users.rotation import Rotation
+from services.users.session_life import SessionLife
 from services.users.signing import IssuerKeys
 from tests.databases import KINDS
 
@@ -112,6 +115,7 @@ class Users:
     clock: Clock
     parts: Parts
     handlers: Handlers
+    administration: Administration
 
     @property
     def gateway(self) -> Caller:
@@ -147,6 +151,7 @@ class Users:
             self.handlers.keys.folder, trust, self.database, clock=self.clock, ticks=self.clock
         )
         self.handlers = make_handlers(self.parts, trust, keys, self.realm.trust_root)
+        self.administration = _administration(self.handlers, self.parts)
 
 
 _ids = itertools.count(1)
@@ -173,6 +178,18 @@ async def open_users(
     folder = KeyFolder(realm.folder, None, ticks=realm.clock)
     keys = IssuerKeys(folder, trust, database, clock=realm.clock, ticks=realm.clock)
     await keys.begin()
-    return Users(
-        realm, database, realm.clock, parts, make_handlers(parts, trust, keys, realm.trust_root)
+    handlers = make_handlers(parts, trust, keys, realm.trust_root)
+    administration = _administration(handlers, parts)
+    return Users(realm, database, realm.clock, parts, handlers, administration)
+
+
+def _administration(handlers: Handlers, parts: Parts) -> Administration:
+    rotation = Rotation(
+        handlers.keys,
+        handlers.trust,
+        parts.acts,
+        parts.database,
+        life=timedelta(0),
+        clock=parts.clock,
     )
+    return make_administration(parts, handlers.presented, rotation)

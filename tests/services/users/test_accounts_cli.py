@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from messaging.database import open_database
 from messaging.errors import DatabaseUnavailableError
 from services.cli.accounts import app
 from services.errors import StartError
+from services.users.acts import Asker
 from services.users.assembly import open_register
+from services.users.audit import What
 from services.users.passwords import Passwords
 from services.users.store import Account
 from tests.services.users.realm import PASSWORD, Clock
@@ -177,3 +180,62 @@ def test_the_local_stacks_database_is_taken_where_no_other_is_named(
     does("add", "ada")
 
     assert (tmp_path / "state/data/users.db").exists()
+
+
+def test_accounts_are_listed_by_a_part_of_their_name() -> None:
+    for name in ("ada", "adam", "grace"):
+        does("add", name)
+
+    found = json.loads(does("list", "--search", "ada", "--json"))
+
+    assert [account["name"] for account in found] == ["ada", "adam"]
+    assert json.loads(does("list", "--search", found[1]["sub"], "--json")) == found[1:]
+    assert json.loads(does("list", "--search", "_", "--json")) == []
+
+
+def opens_a_session(url: str) -> str:
+    async def open_one() -> str:
+        database = open_database(url)
+        try:
+            register = open_register(database, Passwords(), clock=time.time)
+            async with register.acts.of(Asker.operator(), What.SIGN_IN) as act:
+                account = await register.accounts.hold(act, "ada")
+                assert account is not None
+                return (await register.sessions.open(act, account, "api-gateway")).session.sid
+        finally:
+            await database.close()
+
+    return asyncio.run(open_one())
+
+
+def test_an_accounts_sessions_are_listed_with_whether_they_are_live(database_url: str) -> None:
+    does("add", "ada")
+    sid = opens_a_session(database_url)
+    (live,) = json.loads(does("sessions", "ada", "--json"))
+    assert (live["sid"], live["client_id"], live["live"]) == (sid, "api-gateway", True)
+    assert sid in does("sessions", "ada")
+
+    does("roles", "ada", "--role", "operator")
+
+    (ended,) = json.loads(does("sessions", "ada", "--json"))
+    assert (ended["sid"], ended["live"]) == (sid, False)
+    assert "ended" in does("sessions", "ada")
+
+
+def test_a_session_is_as_live_as_the_services_settings_make_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    does("add", "ada")
+    opens_a_session(database_url)
+    monkeypatch.setenv("CARNET_SESSION_IDLE", "P1D")
+
+    (session,) = json.loads(does("sessions", "ada", "--json"))
+
+    assert session["expires_at"] == session["created_at"] + 24 * 3600
+
+
+def test_whose_account_is_not_there_has_no_sessions() -> None:
+    error = run("sessions", "nobody").exception
+
+    assert isinstance(error, StartError)
+    assert "there is no account" in str(error)

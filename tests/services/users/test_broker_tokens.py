@@ -1,6 +1,7 @@
 """The user service's token endpoint: tokens for the broker, to listed clients that prove it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,11 +14,18 @@ from auth.jws import CLIENT_ASSERTION, parse_claims, sign_token
 from auth.keys import SigningKey
 from auth.strict import parse_token
 from messaging.errors import BrokerTokenError
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USER_SERVICE
+from services.contracts.rights import RIGHTS, Pattern
+from services.contracts.topology import (
+    GATEWAY,
+    OPERATOR_DESK,
+    ORDER_SERVICE,
+    ORDERS_COMMANDS,
+    USER_SERVICE,
+)
 from services.errors import StartError
 from services.http import HttpServer, health_app
 from services.local.ports import LOOPBACK
-from services.users.broker_tokens import BrokerTokens
+from services.users.broker_tokens import BrokerTokens, _fitting
 from services.users.token_endpoint import MAX_BODY, token_route
 from tests.services.users.realm import REPORTS, Users, everywhere
 
@@ -286,6 +294,18 @@ async def test_with_the_longest_names_that_fit_every_client_gets_its_token(users
 
     assert longest >= 32
     await tokens.own()
-    for client in (GATEWAY, ORDER_SERVICE):
+    for client in (GATEWAY, ORDER_SERVICE, OPERATOR_DESK):
         granted = await tokens.give(assertion(users, client), origin=None)
         assert len(granted.token) < 4096 - 256  # what else RabbitMQ 3.10 reads of a login
+
+
+@pytest.mark.parametrize("others", [0, 100], ids=["room", "no room"])
+def test_who_may_count_queues_goes_without_where_a_token_has_no_room(others: int) -> None:
+    """As with many services of one's own: to show their queues keeps nobody from starting."""
+    desk = RIGHTS[OPERATOR_DESK]
+    counts = desk.counts + Pattern(tuple(f"service-{number}.commands" for number in range(others)))
+
+    scopes = _fitting(OPERATOR_DESK, replace(desk, counts=counts), resource="rabbit", vhost="/")
+
+    assert (f"rabbit.write:%2F/{ORDERS_COMMANDS.name}" in scopes) is (others == 0)
+    assert f"rabbit.read:%2F/{ORDERS_COMMANDS.dead}" in scopes

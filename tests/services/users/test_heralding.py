@@ -25,7 +25,9 @@ from messaging.migrations import upgrade
 from messaging.rpc import RpcRefusedError
 from messaging.trust import LiveTrust, TrustSupply
 from services.authority import Authority
-from services.contracts.topology import GATEWAY
+from services.contracts.administration import EndSession, EndSessions
+from services.contracts.scopes import OPERATOR
+from services.contracts.topology import GATEWAY, OPERATOR_DESK
 from services.contracts.users import (
     GetKeySet,
     GetRevocations,
@@ -156,7 +158,22 @@ async def _reuses(scene: Scene, tokens: Tokens) -> None:
         await scene.gateway.ask(request)
 
 
-@pytest.mark.parametrize("ends", [_signs_out, _revokes, _reuses])
+async def _operator_of(scene: Scene) -> tuple[Client, str]:
+    """An operator's desk, and the access token of who has signed in there."""
+    database = open_database(sqlite_url(scene.service.state))
+    accounts = open_register(database, Passwords(), clock=time.time).accounts
+    await accounts.add(Asker.operator(), "grace", PASSWORD, [OPERATOR])
+    await database.close()
+    desk = await scene.service.client(OPERATOR_DESK)
+    return desk, (await desk.ask(SignIn(name="grace", password=PASSWORD))).access_token
+
+
+async def _operator_ends_it(scene: Scene, tokens: Tokens) -> None:
+    desk, token = await _operator_of(scene)
+    await desk.ask(EndSession(access_token=token, sid=sid_of(tokens) or ""))
+
+
+@pytest.mark.parametrize("ends", [_signs_out, _revokes, _reuses, _operator_ends_it])
 async def test_the_end_of_a_session_is_heard(
     scene: Scene, ends: Callable[[Scene, Tokens], Awaitable[None]]
 ) -> None:
@@ -165,6 +182,17 @@ async def test_the_end_of_a_session_is_heard(
     await ends(scene, tokens)
 
     assert (await scene.party.hears()).sid == sid_of(tokens)
+    assert scene.party.trust.counts["asked"] == 1  # the snapshot at the start; this was told
+
+
+async def test_it_is_heard_when_an_operator_ends_all_sessions_of_an_account(scene: Scene) -> None:
+    access = parse_claims(parse_token((await scene.sign_in()).access_token), AccessClaims)
+    desk, token = await _operator_of(scene)
+
+    await desk.ask(EndSessions(access_token=token, name="ada"))
+
+    heard = await scene.party.hears()
+    assert (heard.sub, heard.epoch) == (access.sub, access.epoch + 1)
     assert scene.party.trust.counts["asked"] == 1  # the snapshot at the start; this was told
 
 

@@ -233,6 +233,38 @@ def test_a_key_that_was_listed_later_follows(stack: Stack) -> None:
     assert stack.signing() == third
 
 
+def test_a_next_key_that_is_retired_never_signs(stack: Stack) -> None:
+    first = next(view for view in stack.listed() if view["state"] == "active")
+    following = next(view for view in stack.listed() if view["state"] == "next")
+    stack.an_hour_passes()
+
+    said = stack.does("keys", "retire", following["kid"])
+
+    assert f"{following['kid']} does not sign from now on" in said
+    assert f"signs with {first['kid']}" in said
+    assert stack.signing() == first["kid"]
+    assert "carnet trust rotate issuer" in stack.fails("keys", "rotate")
+    assert "never" in stack.does("keys", "list")
+
+
+def test_where_the_key_that_signs_is_retired_the_next_one_signs(stack: Stack) -> None:
+    first = next(view for view in stack.listed() if view["state"] == "active")
+    following = next(view for view in stack.listed() if view["state"] == "next")
+    assert "less than 30 s ago" in stack.fails("keys", "retire", first["kid"])
+    stack.an_hour_passes()
+
+    retired = json.loads(stack.does("keys", "retire", first["kid"], "--json"))
+
+    assert retired == {"retired": first["kid"], "kid": following["kid"]}
+    assert stack.signing() == following["kid"]
+    (entry,) = exported(stack, "--what", "retire_key", "--outcome", "done")
+    assert (entry["whom"], entry["why"]) == (first["kid"], f"{following['kid']} signs now")
+
+
+def test_a_key_that_is_not_there_cannot_be_retired(stack: Stack) -> None:
+    assert "carnet keys list" in stack.fails("keys", "retire", "x" * 43)
+
+
 def test_keys_are_shown_before_any_service_ran(stack: Stack) -> None:
     views = stack.listed()
 
@@ -331,6 +363,23 @@ def test_the_log_is_exported_as_json_lines(stack: Stack) -> None:
     assert exported(stack, "--json") == entries
     assert exported(stack, "--since", "2020-01-01") == entries
     assert exported(stack, "--since", "2999-01-01T00:00:00") == []
+
+
+def test_the_log_is_exported_by_what_was_done_to_whom(stack: Stack) -> None:
+    ada = json.loads(stack.does("accounts", "add", "ada", "--json"))
+    stack.does("accounts", "add", "grace")
+    stack.does("revoke", "--user", "ada")
+    stack.fails("revoke", "--user", "nobody")
+
+    def found(*arguments: str) -> list[tuple[str, str]]:
+        return [(e["what"], e["outcome"]) for e in exported(stack, *arguments)]
+
+    assert found("--about", ada["sub"]) == [("add_account", "done"), ("revoke_user", "done")]
+    assert found("--about", ada["sub"], "--what", "revoke_user") == [("revoke_user", "done")]
+    assert found("--outcome", "refused") == [("revoke_user", "refused")]
+    assert found("--about", "ada") == []
+    assert found("--about", "\udcff") == []
+    assert found("--outcome", "refused", "--since", "2999-01-01") == []
 
 
 def test_the_log_is_exported_for_people(stack: Stack) -> None:

@@ -22,9 +22,15 @@ from messaging.migrations import upgrade
 from messaging.rpc import Refused
 from services.errors import StartError
 from services.users.acts import Acts, Asker
-from services.users.audit import export
+from services.users.audit import What, export
 from services.users.keyfolder import KeyFolder
-from services.users.rotation import KNOWN_AFTER, KNOWN_IN_NEED, NoNextKeyError, Rotation
+from services.users.rotation import (
+    KNOWN_AFTER,
+    KNOWN_IN_NEED,
+    NoNextKeyError,
+    Rotation,
+    UnknownKeyError,
+)
 from services.users.signing import FOLLOW, IssuerKeys
 from services.users.store import MIGRATIONS
 from services.users.trust import IssuerTrust
@@ -40,6 +46,7 @@ class Replica:
 
     trust: IssuerTrust
     keys: IssuerKeys
+    acts: Acts
     rotation: Rotation
 
     async def kid(self) -> str:
@@ -89,7 +96,7 @@ class Issuer:
         acts = Acts(self.database, clock)
         rotation = Rotation(keys, trust, acts, self.database, life=life, clock=clock)
         await keys.begin()
-        return Replica(trust, keys, rotation)
+        return Replica(trust, keys, acts, rotation)
 
     def passes(self, seconds: float) -> None:
         self.realm.clock.now += seconds
@@ -112,7 +119,13 @@ async def issuer(database_url: str, realm: Realm, tmp_path: Path) -> AsyncIterat
 
 
 async def rotated(replica: Replica) -> str:
-    return await replica.rotation.rotate(OPERATOR, why="by hand")
+    async with replica.acts.of(OPERATOR, What.ROTATE_KEY) as act:
+        return await replica.rotation.rotate(act, why="by hand")
+
+
+async def retired(replica: Replica, kid: str) -> str:
+    async with replica.acts.of(OPERATOR, What.RETIRE_KEY) as act:
+        return await replica.rotation.retire(act, kid)
 
 
 async def hindrance(replica: Replica) -> str:
@@ -257,6 +270,124 @@ async def test_of_two_rotations_at_once_each_moves_one_step_or_is_told(issuer: I
     refused = [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
     assert len(set(done)) == len(done) >= 1
     assert refused == ["rotated_meanwhile"] * (4 - len(done))
+
+
+async def test_a_next_key_that_is_retired_is_passed_over_by_every_replica(issuer: Issuer) -> None:
+    """By hand, by schedule, and where the root says later that it is the active one."""
+    skipped, following, last = (issuer.lists().kid for _ in range(3))
+    issuer.publishes()
+    one, two = await issuer.replica(), await issuer.replica()
+    issuer.passes(KNOWN_AFTER)
+
+    assert await retired(one, skipped) == issuer.active.kid
+
+    assert await one.kid() == await two.kid() == issuer.active.kid
+    issuer.draft.promote("issuer", skipped, now=issuer.realm.clock(), grace=3600)
+    issuer.publishes()
+    for replica in (one, two):
+        await replica.trust.start()
+    await two.rotation.rotate_if_due()
+    assert await two.kid() == following
+    assert await rotated(two) == last
+    assert "carnet trust rotate issuer" in await hindrance(one)
+
+
+async def test_a_key_may_be_retired_before_it_may_sign(issuer: Issuer) -> None:
+    following = issuer.lists()
+    issuer.publishes()
+    replica = await issuer.replica()
+
+    await retired(replica, following.kid)
+
+    issuer.passes(KNOWN_AFTER)
+    await hindrance(replica)
+    view = {view.kid: view for view in await replica.rotation.view()}[following.kid]
+    assert (view.since, view.retired_at) == (None, int(issuer.realm.clock()) - KNOWN_AFTER)
+
+
+async def test_where_the_key_that_signs_is_retired_the_next_one_takes_over_first(
+    issuer: Issuer,
+) -> None:
+    following = issuer.lists()
+    issuer.publishes()
+    one, two = await issuer.replica(), await issuer.replica()
+    with pytest.raises(NoNextKeyError, match="less than 30 s ago"):
+        await retired(one, issuer.active.kid)
+    assert await one.kid() == issuer.active.kid
+    issuer.passes(KNOWN_AFTER)
+
+    assert await retired(one, issuer.active.kid) == following.kid
+
+    assert await one.kid() == following.kid
+    issuer.passes(FOLLOW)
+    assert await two.kid() == following.kid
+    with pytest.raises(NoNextKeyError):
+        await retired(two, following.kid)
+    assert await two.kid() == following.kid
+
+
+async def test_what_a_retired_key_has_signed_is_believed_as_before(issuer: Issuer) -> None:
+    issuer.lists()
+    issuer.publishes()
+    replica = await issuer.replica()
+    now = issuer.realm.clock.now = issuer.realm.clock() + KNOWN_AFTER
+    token = await replica.token(now)
+
+    await retired(replica, issuer.active.kid)
+
+    verifier = Verifier(FixedTrust(replica.trust.key_set), audience="api-gateway")
+    assert verifier.access_token(token, now=now)
+
+
+async def test_a_key_that_has_ceased_to_sign_keeps_its_time_when_it_is_retired(
+    issuer: Issuer,
+) -> None:
+    following = issuer.lists()
+    issuer.publishes()
+    replica = await issuer.replica()
+    issuer.passes(KNOWN_AFTER)
+    await rotated(replica)
+    ceased = int(issuer.realm.clock())
+    issuer.passes(100)
+
+    assert await retired(replica, issuer.active.kid) == following.kid
+
+    view = {view.kid: view for view in await replica.rotation.view()}[issuer.active.kid]
+    assert view.retired_at == ceased
+
+
+async def test_of_a_rotation_and_the_retirement_of_its_key_at_once_only_one_has_its_way(
+    issuer: Issuer,
+) -> None:
+    """Whichever comes first: no key signs that an operator was told will not."""
+    following = issuer.lists()
+    issuer.lists()
+    issuer.publishes()
+    replicas = [await issuer.replica() for _ in range(2)]
+    issuer.passes(KNOWN_AFTER)
+
+    outcomes = await asyncio.gather(
+        rotated(replicas[0]), retired(replicas[1], following.kid), return_exceptions=True
+    )
+
+    issuer.passes(FOLLOW)
+    signing = await replicas[0].kid()
+    told = outcomes[1]
+    assert isinstance(told, str) == (signing != following.kid)
+    if not isinstance(told, str):
+        assert isinstance(told, Refused)
+        assert told.code == "rotated_meanwhile"
+
+
+async def test_a_key_that_never_was_listed_cannot_be_retired(issuer: Issuer) -> None:
+    issuer.publishes()
+    replica = await issuer.replica()
+
+    for kid in (SigningKey.generate().kid, "", "\x00"):
+        with pytest.raises(UnknownKeyError):
+            await retired(replica, kid)
+
+    assert await replica.kid() == issuer.active.kid
 
 
 async def test_by_schedule_the_key_changes_after_its_life_and_once(issuer: Issuer) -> None:

@@ -27,7 +27,17 @@ from messaging.contract import Request
 from messaging.database import open_database
 from messaging.rpc import RpcRefusedError, RpcTimeoutError
 from messaging.topology import REPLY, RPC
-from services.contracts.topology import GATEWAY, ORDER_SERVICE, USERS_RPC
+from services.contracts.administration import (
+    EndSession,
+    EndSessions,
+    FindAccounts,
+    FindSessions,
+    GetIssuerKeys,
+    ReadAudit,
+    RetireIssuerKey,
+    RotateIssuerKey,
+)
+from services.contracts.topology import GATEWAY, OPERATOR_DESK, ORDER_SERVICE, USERS_RPC
 from services.contracts.users import (
     ClientCredentials,
     Exchange,
@@ -172,6 +182,18 @@ async def test_of_two_who_refresh_at_once_one_is_served(gateway: Client) -> None
     assert refused == ["invalid_grant"] * 3
 
 
+OPERATORS_ALONE: list[Request[Any]] = [
+    FindAccounts(access_token="x"),
+    FindSessions(access_token="x", sub="x"),
+    EndSession(access_token="x", sid="x"),
+    EndSessions(access_token="x", name="ada"),
+    GetIssuerKeys(access_token="x"),
+    RotateIssuerKey(access_token="x"),
+    RetireIssuerKey(access_token="x", kid="x"),
+    ReadAudit(access_token="x"),
+]
+
+
 MAY_NOT: list[tuple[str, Request[Any]]] = [
     (REPORTS, SignIn(name="ada", password=PASSWORD)),
     (REPORTS, GetKeySet()),
@@ -181,12 +203,14 @@ MAY_NOT: list[tuple[str, Request[Any]]] = [
     (ORDER_SERVICE, SignIn(name="ada", password=PASSWORD)),
     (ORDER_SERVICE, Introspect(token="x")),
     (ORDER_SERVICE, RevokeToken(token="x")),
+    *((ORDER_SERVICE, request) for request in OPERATORS_ALONE),
+    *((GATEWAY, request) for request in OPERATORS_ALONE),
 ]
 
 
 async def test_a_client_that_may_not_ask_gets_no_answer(service: Running, gateway: Client) -> None:
     """Its seal is genuine; the statement does not give it the type to publish."""
-    clients = {name: await service.client(name) for name in (REPORTS, ORDER_SERVICE)}
+    clients = {name: await service.client(name) for name in (REPORTS, ORDER_SERVICE, GATEWAY)}
 
     outcomes = await asyncio.gather(
         *(clients[name].ask(request, deadline=3) for name, request in MAY_NOT),
@@ -211,6 +235,18 @@ async def test_a_relying_party_gets_what_was_revoked_signed_by_the_issuer(
     assert not feed.take_snapshot(page.snapshot, now=time.time(), ticks=0)
     with pytest.raises(RevokedTokenError):
         feed.revocations.check(session=ended.sid, subject="", epoch=0)
+
+
+async def test_each_request_of_operators_alone_is_answered_to_their_desk(
+    service: Running, gateway: Client
+) -> None:
+    desk = await service.client(OPERATOR_DESK)
+
+    for request in OPERATORS_ALONE:
+        with pytest.raises(RpcRefusedError) as refusal:
+            await desk.ask(request)
+        assert refusal.value.code == "invalid_grant", request.route.type
+    assert await sign_in(gateway)
 
 
 async def test_a_party_whose_encryption_key_is_out_of_date_may_ask_what_is_new(

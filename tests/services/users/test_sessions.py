@@ -9,7 +9,7 @@ from sqlalchemy import select
 from auth.verifier import Verifier
 from messaging.rpc import Refused
 from services.contracts.users import Exchange, Refresh, SignOut, Tokens
-from services.users.sessions import SessionLife
+from services.users.session_life import SessionLife
 from services.users.store import RefreshToken, Session
 from tests.services.users.realm import REPORTS, Users, as_client, everywhere
 

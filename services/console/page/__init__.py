@@ -1,0 +1,1 @@
+"""The console's page: what a browser loads, as it is."""

@@ -1,0 +1,60 @@
+"""What the console shows, commands show too."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli.main import app
+from services.errors import StartError
+from services.local.stack import LocalStack
+from tests.e2e.letterbox import Letterbox, told
+from tests.services.console.desk import Desk
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_queues_are_those_that_the_console_counts(desk: Desk, box: Letterbox) -> None:
+    listed = await box.run("queues", "--json")
+
+    assert listed.code == 0, told(listed)
+    seen = (await desk.get("/queues"))["queues"]
+    assert [(each["name"], each["kind"]) for each in json.loads(listed.out)] == [
+        (each["name"], each["kind"]) for each in seen
+    ]
+    for_people = await box.run("queues")
+    assert for_people.code == 0, told(for_people)
+    assert "billing.commands.retry.10m" in for_people.out
+
+
+async def test_parties_are_those_that_the_console_looks_at(desk: Desk, box: Letterbox) -> None:
+    listed = await box.run("standing", "--json")
+
+    parties = {each["name"]: each for each in json.loads(listed.out)}
+    seen = {each["name"]: each for each in (await desk.get("/standing"))["parties"]}
+    assert parties.keys() == seen.keys()
+    for name in ("users", "orders", "gateway", "console"):
+        assert (parties[name]["ready"], parties[name]["error"]) == (True, None)
+        assert parties[name]["key_set_version"] == seen[name]["key_set_version"]
+    assert listed.code == 1  # the service that is declared and does not run
+    for_people = await box.run("standing")
+    assert "nobody answers there" in for_people.out
+
+
+async def test_a_service_is_named(watched: LocalStack, box: Letterbox) -> None:
+    orders = f"orders={watched.services['orders'].url}"
+
+    listed = await box.run("standing", "--watch", orders, "--json")
+
+    assert listed.code == 0, told(listed)
+    (party,) = json.loads(listed.out)
+    assert (party["name"], party["ready"], party["fresh"]) == ("orders", True, True)
+    assert (await box.run("standing", "--watch", "orders")).code == 2
+
+
+def test_where_no_stack_runs_it_says_what_to_do(tmp_path: Path) -> None:
+    listed = CliRunner().invoke(app, ["standing"], env={"CARNET_STATE": str(tmp_path)})
+
+    assert isinstance(listed.exception, StartError)
+    assert "no stack runs in this folder" in str(listed.exception)
