@@ -12,6 +12,7 @@ from services.cli.answer import Json, print_json
 from services.cli.progress import working
 from services.declared import DECLARED, read_all_declared
 from services.local.running import told
+from services.operations.places import DECLARED_FOLDER
 from services.operations.queues import Counted, counted, queues_of
 from services.operations.seat import DeskSettings, connected
 from services.settings import ORDERS_SHARDS, read_settings
@@ -26,11 +27,7 @@ class QueuesSettings(DeskSettings):
         le=MAX_SHARDS,
         description=f"{ORDERS_SHARDS}; else as many as a stack has that runs in CARNET_STATE",
     )
-    services: Path | None = Field(
-        default=None,
-        description="Folder with the service.toml of each service of one's own; else in "
-        "CARNET_STATE",
-    )
+    services: Path | None = Field(default=None, description=DECLARED_FOLDER)
 
     @property
     def shards(self) -> int:
