@@ -6,6 +6,7 @@ each is looked up first, and declared only then.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -19,7 +20,7 @@ from messaging.findings import Finding, fail, ok, skip
 from messaging.inequivalence import difference
 from messaging.link import broker_faults
 from messaging.sharding import MAX_SHARDS
-from messaging.topology import REMEDY, Exchange, Queue, Topology, WorkQueue
+from messaging.topology import CLOSE, REMEDY, Exchange, Queue, Topology, WorkQueue
 
 CHECK: Final = "topology"
 
@@ -86,7 +87,9 @@ async def count_queues(
                     result = found.declaration_result
                     counts[name] = QueueCount(result.message_count or 0, result.consumer_count or 0)
             finally:
-                await channel.close()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE):
+                        await channel.close()
     return counts
 
 
