@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from services.users.audit import What
 from services.web.files import SHARED, page_files
 
 
@@ -30,8 +31,9 @@ class Page:
 
 
 GATEWAY = Page("services.gateway.page", "/page")
+CONSOLE = Page("services.console.page", "/console/page")
 
-every_page = pytest.mark.parametrize("page", [GATEWAY], ids=str)
+every_page = pytest.mark.parametrize("page", [GATEWAY, CONSOLE], ids=str)
 
 
 @every_page
@@ -63,3 +65,10 @@ def test_no_script_keeps_a_token_or_makes_markup_of_text(page: Page) -> None:
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert word not in source
         assert re.findall(r"https?://(?!www\.rfc-editor\.org/|www\.w3\.org/2000/svg)", script) == []
+
+
+def test_the_console_lets_ask_for_every_kind_of_audit_entry() -> None:
+    listed = re.search(r"WHAT = \[(.*?)\]", CONSOLE.texts["audit.js"], re.DOTALL)
+
+    assert listed is not None
+    assert set(re.findall(r'"(\w+)"', listed[1])) == set(What)
