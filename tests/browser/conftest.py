@@ -38,7 +38,7 @@ def chromium() -> str:
 @pytest_asyncio.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
     state = tmp_path_factory.mktemp("stack")
-    async with LocalStack(state, throwaway=True, playground=True) as running:
+    async with LocalStack(state, throwaway=True, playground=True, console=True) as running:
         yield running
 
 

@@ -179,59 +179,41 @@ async def _revoke_oneself(visitor: Visitor) -> None:
 async def test_everything_can_be_done_with_the_keyboard(visitor: Visitor) -> None:
     page = visitor.page
 
-    await _tab_to(visitor, "Skip to the content")
-    await _tab_to(visitor, "login")
+    await visitor.tab_to("Skip to the content")
+    await visitor.tab_to("login")
     await page.keyboard.type(visitor.name)
-    await _tab_to(visitor, "password")
+    await visitor.tab_to("password")
     await page.keyboard.type("correct horse battery staple")
-    await _tab_to(visitor, "Register")
+    await visitor.tab_to("Register")
     await page.keyboard.press("Enter")
     await visitor.inside()
 
-    await _tab_to(visitor, "Place the order")
+    await visitor.tab_to("Place the order")
     await page.keyboard.press("Enter")
     card = visitor.journey()
     await expect(card.locator(".stamp")).to_have_text("placed", timeout=PATIENCE)
     await expect(card.locator(".check-list li")).to_have_count(13)
-    await _tab_to(visitor, "Open the carnet")
+    await visitor.tab_to("Open the carnet")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_be_hidden()
-    assert await _focused(visitor) == "Open the carnet"
+    assert await visitor.focused() == "Open the carnet"
 
-    await _tab_to(visitor, "tab-orders")
+    await visitor.tab_to("tab-orders")
     await page.keyboard.press("ArrowRight")
     await expect(page.get_by_role("tabpanel", name="Forge it")).to_be_visible()
-    await _tab_to(visitor, "forgery-body")
+    await visitor.tab_to("forgery-body")
     await page.keyboard.press("ArrowDown")
-    await _tab_to(visitor, "Send it")
+    await visitor.tab_to("Send it")
     await page.keyboard.press("Space")
     stamp = visitor.journey("forged").locator(".stamp")
     await expect(stamp).to_have_text("seal_mismatch", timeout=PATIENCE)
 
-    await _tab_to(visitor, "sign-out")
+    await visitor.tab_to("sign-out")
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("You have signed out.")).to_be_visible()
-    assert await _focused(visitor) == "login"
-
-
-async def _focused(visitor: Visitor) -> str:
-    name: str = await visitor.page.evaluate(
-        "document.activeElement.id || document.activeElement.textContent.trim()"
-    )
-    return name
-
-
-async def _tab_to(visitor: Visitor, name: str) -> None:
-    """Press Tab until it has the focus, and see that this shows."""
-    for _ in range(60):
-        await visitor.page.keyboard.press("Tab")
-        if await _focused(visitor) == name:
-            style = "getComputedStyle(document.activeElement).outlineStyle"
-            assert await visitor.page.evaluate(style) != "none", f"{name}: its focus does not show"
-            return
-    pytest.fail(f"{name} is out of the keyboard's reach")
+    assert await visitor.focused() == "login"
 
 
 async def test_nothing_is_kept_beyond_the_page(visitor: Visitor) -> None:
@@ -267,25 +249,15 @@ async def test_a_page_that_nobody_sees_leaves_its_connections_to_others(visit: V
     await visitor.place()
     elsewhere = await visit(name=visitor.name)
     await elsewhere.sign_in()
-    await _hide(visitor, hidden=True)
+    await visitor.hide(hidden=True)
     await expect(visitor.page.locator("#live-text")).to_have_text("connecting")
 
     await elsewhere.place()
-    await _hide(visitor, hidden=False)
+    await visitor.hide(hidden=False)
 
     await expect(visitor.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
     await expect(visitor.page.locator("#orders .state")).to_have_text(["placed", "placed"])
     await visitor.place()
-
-
-async def _hide(visitor: Visitor, *, hidden: bool) -> None:
-    await visitor.page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 async def test_a_session_that_is_ended_elsewhere_ends_here(
