@@ -16,6 +16,8 @@ KEYS_ROTATE: Final = "keys:rotate"
 
 CUSTOMER: Final = "customer"
 OPERATOR: Final = "operator"
+OBSERVER: Final = "observer"
+"""Sees what operators see, and changes nothing."""
 
 ROLES: Final[dict[str, frozenset[str]]] = {
     CUSTOMER: frozenset({ORDERS_READ, ORDERS_WRITE}),
@@ -32,5 +34,6 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             KEYS_ROTATE,
         }
     ),
+    OBSERVER: frozenset({OPERATIONS_READ}),
 }
 """What a role may do; a token never carries more than its account's roles give."""

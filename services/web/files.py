@@ -41,6 +41,10 @@ _TYPES: Final = {
     "svg": "image/svg+xml",
 }
 _INDEX: Final = "index.html"
+
+SHARED: Final = "services.web.page"
+"""What every page has."""
+
 _NOT_MODIFIED: Final = 304
 
 
@@ -59,10 +63,10 @@ class PageFile:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
-def page_files(package: str) -> dict[str, PageFile]:
-    """The files of the page that lies in a package, by name."""
+def page_files(*packages: str) -> dict[str, PageFile]:
+    """The files of the page that lies in packages, by name; of the same name, the last one's."""
     found = {}
-    for each in files(package).iterdir():
+    for each in (each for package in packages for each in files(package).iterdir()):
         media_type = _TYPES.get(each.name.rpartition(".")[2])
         if media_type is not None:
             content = each.read_bytes()
@@ -74,9 +78,10 @@ def page_files(package: str) -> dict[str, PageFile]:
 def route_files(router: APIRouter, package: str, *, index: str, below: str) -> None:
     """Answer for each file: the index at its own address, the others below one.
 
-    Their names are all that can be asked for.
+    Beside the package's own files are those that every page has. Their names are all that can be
+    asked for.
     """
-    for name, file in page_files(package).items():
+    for name, file in page_files(SHARED, package).items():
         path = index if name == _INDEX else f"{below}/{name}"
         router.add_api_route(path, _answering(file), methods=["GET", "HEAD"])
 

@@ -53,7 +53,7 @@ async def stack(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-        async with LocalStack(state, throwaway=True, playground=True) as running:
+        async with LocalStack(state, throwaway=True, playground=True, console=True) as running:
             yield running
 
 

@@ -251,25 +251,15 @@ async def test_a_page_that_nobody_sees_leaves_its_connections_to_others(visit: V
     await visitor.place()
     elsewhere = await visit(name=visitor.name)
     await elsewhere.sign_in()
-    await _hide(visitor, hidden=True)
+    await visitor.hide(hidden=True)
     await expect(visitor.page.locator("#live-text")).to_have_text("connecting")
 
     await elsewhere.place()
-    await _hide(visitor, hidden=False)
+    await visitor.hide(hidden=False)
 
     await expect(visitor.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
     await expect(visitor.page.locator("#orders .state")).to_have_text(["placed", "placed"])
     await visitor.place()
-
-
-async def _hide(visitor: Visitor, *, hidden: bool) -> None:
-    await visitor.page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 async def test_a_session_that_is_ended_elsewhere_ends_here(

@@ -1,5 +1,6 @@
 // The page put together: who is signed in, and what they see.
 
+import { registering } from "./api.js";
 import { $, complain, say, submitting } from "./dom.js";
 import * as forge from "./forge.js";
 import * as orders from "./orders.js";
@@ -33,9 +34,9 @@ async function enter(event) {
   event.preventDefault();
   const form = $("credentials");
   const { name, password } = form.elements;
-  const registering = event.submitter?.value === "register";
+  const anew = event.submitter?.value === "register";
   await submitting(form, "credentials-problem", async () => {
-    if (registering) await session.register(name.value, password.value);
+    if (anew) await session.send(...registering(name.value, password.value));
     await session.signIn(name.value, password.value);
     password.value = "";
   });

@@ -32,22 +32,34 @@ export const CLAIMS = {
   ex: ["The exchange that it was published to.", WIRE],
   rk: ["The routing key that it was published under.", WIRE],
   ty: ["The type of the message.", WIRE],
+  cause: ["The message that this one tells of.", WIRE],
+  what: ["What the issuer states: that it is released, or discarded.", WIRE],
+  seal: ["Hash of the seal of the one message that it is about.", WIRE],
+  lift: ["What does not count for this once: age, expiry, revocation.", WIRE],
+  by: ["The operator who asked.", WIRE],
 };
 
 export const KINDS = {
   "at+jwt": "Access token: for HTTP, to this gateway only",
   "carnet+jwt": "Carnet: what travels with messages",
   "carnet-seal+jwt": "Seal: binds one carnet to one message",
+  "carnet-release+jwt": "Release: the issuer’s statement on one dead letter",
 };
 
 const TIMES = new Set(["iat", "exp", "nbf", "auth_time"]);
+
+function inWords(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
 
 /** A claim's value as people read it. */
 export function shown(name, value, now = Date.now()) {
   if (TIMES.has(name) && Number.isSafeInteger(value) && value > 0 && value < 1e11) {
     const seconds = Math.round(value - now / 1000);
     const size = Math.abs(seconds);
-    const away = size < 120 ? `${size} s` : `${Math.round(size / 60)} min`;
+    const away = inWords(size);
     return `${new Date(value * 1000).toLocaleString()} (${size === 0 ? "now" : seconds < 0 ? `${away} ago` : `in ${away}`})`;
   }
   return typeof value === "string" ? value : JSON.stringify(value);

@@ -1,7 +1,7 @@
 // Tokens, opened and read: claim by claim.
 
 import { CLAIMS, HEADERS, KINDS, shown } from "./claims.js";
-import { $, h } from "./dom.js";
+import { h, openReader } from "./dom.js";
 
 /** A compact JWS, taken apart (RFC 7515 §3.1). Reading is not believing: nothing is verified here. */
 export function decode(token) {
@@ -27,12 +27,7 @@ export function tokenView({ header, claims, parts = null }) {
 }
 
 /** Open the reader on a token. */
-export function read(title, token) {
-  $("reader-title").textContent = title;
-  $("reader-content").replaceChildren(...tokenView(token));
-  $("reader").showModal();
-  $("reader-content").scrollTop = 0;
-}
+export const read = (title, token) => openReader(title, ...tokenView(token));
 
 /** A button that opens one. */
 export function opener(label, title, token) {

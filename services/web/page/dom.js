@@ -41,6 +41,14 @@ export async function submitting(form, problemId, work) {
   }
 }
 
+/** Open the reader: a dialog with a title, which closes by itself. */
+export function openReader(title, ...content) {
+  $("reader-title").textContent = title;
+  $("reader-content").replaceChildren(...content);
+  $("reader").showModal();
+  $("reader-content").scrollTop = 0;
+}
+
 /** Milliseconds in words. */
 export function duration(milliseconds) {
   if (milliseconds >= 1000) return `${(milliseconds / 1000).toFixed(1)} s`;

@@ -2,9 +2,12 @@
 //
 // Not in local storage, which every script of the origin can read and which outlives the page; and
 // in no cookie, so that no other site can make a browser send one. A reload signs out of the page.
-// Everything else asks `call` and `bearer`; whoever signs in another way changes this file alone.
+// Everything else asks `call` and `bearer`; whoever signs in another way changes this file, and the
+// page's own `api.js`, which says where its service is asked.
 
-/** What the gateway answers where it does not do what was asked (RFC 9457). */
+import { NAME, refreshing, signingIn, signingOut } from "./api.js";
+
+/** What the service answers where it does not do what was asked (RFC 9457). */
 export class Problem extends Error {
   constructor(status, document) {
     super(document.detail ?? document.error_description ?? document.title ?? `HTTP ${status}`);
@@ -12,6 +15,8 @@ export class Problem extends Error {
     this.code = document.code ?? document.error ?? "";
   }
 }
+
+const OVER = new Set([400, 401, 403]); // RFC 6749 §5.2; 429, say, is for later
 
 let tokens = null;
 let renewing = null;
@@ -22,6 +27,7 @@ const listeners = new Set();
 export const signedIn = () => tokens !== null;
 export const name = () => tokens?.name ?? "";
 export const accessToken = () => tokens?.access ?? null;
+export const may = (scope) => tokens?.scopes.has(scope) ?? false;
 export const bearer = () => ({ Authorization: `Bearer ${tokens?.access ?? ""}` });
 
 /** Have `listener` called when somebody has signed in, the token is a new one, or it is over. */
@@ -29,31 +35,27 @@ export function onChange(listener) {
   listeners.add(listener);
 }
 
-export async function register(login, password) {
-  await send("/v1/users", { json: { name: login, password } });
-}
-
 export async function signIn(login, password) {
-  const { data } = await send("/v1/sessions", { json: { name: login, password } });
+  const { data } = await send(...signingIn(login, password));
   keep(login, data);
   tell("signed-in");
 }
 
 export async function signOut() {
   try {
-    await endingBy(() => call("/v1/sessions/current", { method: "DELETE" }), "signed-out");
+    await endingBy(() => call(...signingOut), "signed-out");
   } catch (problem) {
     if (problem.status !== 400 && problem.status !== 401) throw problem;
     forget("ended"); // somebody was faster
   }
 }
 
-/** A stream says that the session was ended, by somebody. */
+/** The service says that the session was ended, by somebody. */
 export function ended() {
   if (!ending) forget("ended");
 }
 
-/** Do what ends the session at the gateway itself, and only then forget it here. */
+/** Do what ends the session at the service itself, and only then forget it here. */
 export async function endingBy(work, why) {
   ending = true;
   try {
@@ -93,16 +95,15 @@ export async function call(path, options = {}) {
 async function exchange() {
   const held = tokens;
   if (held === null) throw new Problem(401, { detail: "You are not signed in." });
-  const form = new URLSearchParams({ grant_type: "refresh_token", refresh_token: held.refresh });
   try {
-    const { data } = await send("/oauth/token", { body: form });
+    const { data } = await send(...refreshing(held.refresh));
     if (tokens === held) {
       keep(held.name, data);
       tell("renewed");
     }
   } catch (problem) {
     // Asked again later where the service is only away.
-    if (tokens === held && problem.status >= 400 && problem.status < 500) ended();
+    if (tokens === held && OVER.has(problem.status)) ended();
     throw problem;
   }
 }
@@ -112,6 +113,7 @@ function keep(login, answer) {
     name: login,
     access: answer.access_token,
     refresh: answer.refresh_token,
+    scopes: new Set(answer.scope.split(" ")),
   };
   clearTimeout(timer);
   timer = setTimeout(() => renew().catch(() => {}), (answer.expires_in * 1000 * 2) / 3);
@@ -122,7 +124,7 @@ function tell(what) {
 }
 
 /** Send a request; answers with what came back, and throws a `Problem` for anything but success. */
-async function send(path, { method = "POST", json, body, headers = {} } = {}) {
+export async function send(path, { method = "POST", json, body, headers = {} } = {}) {
   const request = { method, headers: { ...headers }, body, credentials: "omit", cache: "no-store" };
   if (json !== undefined) {
     request.body = JSON.stringify(json);
@@ -132,7 +134,7 @@ async function send(path, { method = "POST", json, body, headers = {} } = {}) {
   try {
     response = await fetch(path, request);
   } catch {
-    throw new Problem(0, { detail: "The gateway cannot be reached. Try again in a moment." });
+    throw new Problem(0, { detail: `${NAME} cannot be reached. Try again in a moment.` });
   }
   const text = await response.text();
   let data = null;
