@@ -188,23 +188,6 @@ class Visitor:
         wide = await self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
         assert not wide, f"{view} is wider than the screen"
 
-    async def focused(self) -> str:
-        """What has the focus: its id, or what it says."""
-        name: str = await self.page.evaluate(
-            "document.activeElement.id || document.activeElement.textContent.trim()"
-        )
-        return name
-
-    async def tab_to(self, name: str) -> None:
-        """Press Tab until it has the focus, and see that this shows."""
-        for _ in range(60):
-            await self.page.keyboard.press("Tab")
-            if await self.focused() == name:
-                style = "getComputedStyle(document.activeElement).outlineStyle"
-                assert await self.page.evaluate(style) != "none", f"{name}: its focus does not show"
-                return
-        pytest.fail(f"{name} is out of the keyboard's reach")
-
     async def hide(self, *, hidden: bool) -> None:
         """Have the browser say that nobody sees the page, or that somebody does."""
         await self.page.evaluate(_HIDE, hidden)
