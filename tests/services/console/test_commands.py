@@ -1,7 +1,9 @@
 """What the console shows, commands show too."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,9 @@ from tests.e2e.letterbox import Letterbox, told
 from tests.services.console.desk import Desk
 
 pytestmark = pytest.mark.timeout(300)
+
+OURS = ("users", "orders", "gateway", "console")
+WAIT = 30.0
 
 
 async def test_queues_are_those_that_the_console_counts(desk: Desk, box: Letterbox) -> None:
@@ -32,14 +37,24 @@ async def test_parties_are_those_that_the_console_looks_at(desk: Desk, box: Lett
     listed = await box.run("standing", "--json")
 
     parties = {each["name"]: each for each in json.loads(listed.out)}
-    seen = {each["name"]: each for each in (await desk.get("/standing"))["parties"]}
+    seen = await _seen(desk)
     assert parties.keys() == seen.keys()
-    for name in ("users", "orders", "gateway", "console"):
+    for name in OURS:
         assert (parties[name]["ready"], parties[name]["error"]) == (True, None)
         assert parties[name]["key_set_version"] == seen[name]["key_set_version"]
     assert listed.code == 1  # the service that is declared and does not run
     for_people = await box.run("standing")
     assert "nobody answers there" in for_people.out
+
+
+async def _seen(desk: Desk) -> dict[str, Any]:
+    """The parties at the console, once a look at each of ours was answered in its time."""
+    async with asyncio.timeout(WAIT):
+        while True:
+            seen = {each["name"]: each for each in (await desk.get("/standing"))["parties"]}
+            if all(seen[name]["up"] for name in OURS):
+                return seen
+            await asyncio.sleep(0.2)
 
 
 async def test_a_service_is_named(watched: LocalStack, box: Letterbox) -> None:
