@@ -9,7 +9,7 @@ from typing import Final
 from messaging.deadletters import Held
 from messaging.letters import Letter
 from messaging.rpc import RpcRefusedError
-from services.operations.letters import id_of
+from services.operations.letters import Line
 from services.operations.settling import Settle
 
 AT_ONCE: Final = 16
@@ -50,7 +50,8 @@ async def each(
         except RpcRefusedError as refusal:
             tally.refused[refusal.code] += 1
             if len(tally.refusals) < AT_ONCE:
-                tally.refusals.append((id_of(held.letter), f"{refusal.code}: {refusal.detail}"))
+                name = Line.of(held.letter).id
+                tally.refusals.append((name, f"{refusal.code}: {refusal.detail}"))
         finally:
             room.release()
 

@@ -12,10 +12,17 @@ from auth.message import CARNET_RELEASE
 from messaging.letters import Letter
 from messaging.settlement import DETAIL, QUEUE, SERVICE
 
-TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){2,4}")
-"""What looks like a compact JWS or JWE (RFC 7515 §3.1, RFC 7516 §3.1)."""
+TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{6,}+(?P<others>(?:\.[A-Za-z0-9_-]*+){2,4}+)?")
+"""What looks like a compact JWS or JWE (RFC 7515 §3.1, RFC 7516 §3.1), if it has its other parts.
+
+What begins like one is taken as a whole even so: a body of nothing but beginnings would otherwise
+be gone through from each of them, for hours.
+"""
 
 HIDDEN: Final = "[token]"
+LONGEST: Final = 300
+"""Characters of one thing in a list. What stands in a letter may be anything, of any length."""
+
 _SHOWN: Final = 16
 
 
@@ -78,11 +85,11 @@ class Line:
     def of(cls, letter: Letter) -> "Line":
         return cls(
             digest=letter.digest,
-            id=id_of(letter),
-            reason=letter.reason,
-            service=letter.client,
-            user=letter.subject,
-            type=letter.type,
+            id=_brief(id_of(letter)),
+            reason=_brief(letter.reason),
+            service=None if letter.client is None else _brief(letter.client),
+            user=None if letter.subject is None else _brief(letter.subject),
+            type=None if letter.type is None else _brief(letter.type),
             failed_at=letter.failed_at,
         )
 
@@ -131,19 +138,23 @@ def id_of(letter: Letter) -> str:
 
 
 def time_of(seconds: float | None) -> str | None:
+    """As RFC 3339 has it; None for none, and for one that no calendar has."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return None
 
 
 def details_of(letter: Letter) -> dict[str, Any]:
     """All that there is to know of a letter, without any token that could be used."""
     return {
         **Line.of(letter).as_json(),
-        "detail": _hidden(letter.note(DETAIL)),
-        "queue": letter.note(QUEUE),
-        "refused_by": letter.note(SERVICE),
-        "content_type": letter.content_type,
+        "detail": without_tokens(letter.note(DETAIL)),
+        "queue": without_tokens(letter.note(QUEUE)),
+        "refused_by": without_tokens(letter.note(SERVICE)),
+        "content_type": without_tokens(letter.content_type),
         "carnet": _decoded(letter, letter.unverified_carnet),
         "seal": _decoded(letter, letter.unverified_seal),
         "release": _decoded(letter, letter.note(CARNET_RELEASE)),
@@ -161,7 +172,9 @@ def _decoded(letter: Letter, unverified_token: str | None) -> dict[str, Any] | N
     decoded = letter.decoded(unverified_token)
     if decoded is None:
         return None
-    return {"header": decoded.unverified_header, "claims": decoded.unverified_claims}
+    read = {"header": decoded.unverified_header, "claims": decoded.unverified_claims}
+    shown: dict[str, Any] = without_tokens(read)
+    return shown
 
 
 def _body(body: bytes) -> dict[str, str | None]:
@@ -169,8 +182,23 @@ def _body(body: bytes) -> dict[str, str | None]:
     try:
         return {"body": _hidden(body.decode("utf-8"))}
     except UnicodeDecodeError:
-        return {"body_base64": base64.b64encode(body).decode("ascii")}
+        told = _hidden(body.decode("latin-1")).encode("latin-1")  # each byte a character, and back
+        return {"body_base64": base64.b64encode(told).decode("ascii")}
 
 
-def _hidden(text: str | None) -> str | None:
-    return None if text is None else TOKEN.sub(HIDDEN, text)
+def without_tokens(value: Any) -> Any:
+    """The same, with each token in a text of it hidden; claims are 16 deep at most."""
+    if isinstance(value, str):
+        return _hidden(value)
+    if isinstance(value, dict):
+        return {_hidden(name): without_tokens(inner) for name, inner in value.items()}
+    return [without_tokens(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _brief(text: str) -> str:
+    hidden = _hidden(text)
+    return hidden if len(hidden) <= LONGEST else f"{hidden[:LONGEST]}…"
+
+
+def _hidden(text: str) -> str:
+    return TOKEN.sub(lambda found: found[0] if found["others"] is None else HIDDEN, text)

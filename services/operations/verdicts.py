@@ -21,6 +21,7 @@ from messaging.topology import EVENTS, WorkQueue
 from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
 from services.declared import Declared, DeclaredService, route_of
 from services.errors import StartError
+from services.operations.letters import without_tokens
 from services.orders.app import order_commands
 
 NOT_JUDGED: Final = "not judged here: no trust feed; a release is judged by the issuer"
@@ -134,7 +135,7 @@ class Judge:
         """
         as_of = letter.failed_at or now
         results = explain(lambda: self._verify(letter, now=as_of), COMMAND_CHECKS)
-        noted = f"{letter.reason}: {letter.note(DETAIL) or ''}"
+        noted = without_tokens(f"{letter.reason}: {letter.note(DETAIL) or ''}")
         noted_at = CHECK_OF.get(letter.reason)
         steps = []
         ended = False

@@ -1,7 +1,9 @@
 """Dead letters as an operator picks and reads them; what lies there may be anything."""
 
+import base64
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -107,6 +109,74 @@ def test_nothing_that_is_shown_holds_a_token() -> None:
         assert token not in text
         assert token.rpartition(".")[0] not in text
         assert text.count("[token]") == 2
+
+
+HOLDS_A_TOKEN: dict[str, Callable[[str], Letter]] = {
+    "a body that is no text": lambda token: replace(letter(), body=b"\xff" + token.encode()),
+    "its type": lambda token: replace(letter(), type=token),
+    "its content type": lambda token: replace(letter(), content_type=token),
+    "its reason": lambda token: letter(reason=token),
+    "its queue": lambda token: letter(queue=token),
+    "who refused it": lambda token: letter(service=token),
+    "its seal": lambda token: letter(command_scene().with_seal(jti=token, more={token: [token]})),
+}
+
+
+@pytest.mark.parametrize("where", HOLDS_A_TOKEN)
+def test_no_token_is_shown_wherever_it_stands(where: str) -> None:
+    token = str(letter().headers[AUTHORIZATION]).removeprefix("Bearer ")
+
+    hostile = HOLDS_A_TOKEN[where](token)
+    details = details_of(hostile)
+
+    body = base64.b64decode(details.get("body_base64", "")).decode("latin-1")
+    told = json.dumps(details) + body
+    assert token.rpartition(".")[0] not in told
+    assert "[token]" in told
+
+
+def test_no_token_is_shown_in_what_a_service_has_noted() -> None:
+    token = str(letter().headers[AUTHORIZATION]).removeprefix("Bearer ")
+    judge = Judge(place_of(ORDERS_COMMANDS.name), command_scene().key_set)
+
+    steps = judge.steps(letter(reason="not_owner", detail=f"saw {token}"), now=NOW)
+
+    assert steps[-1].detail == "not_owner: saw [token]"
+
+
+def test_a_body_of_nothing_but_beginnings_of_tokens_is_read_at_once() -> None:
+    beginnings = "eyJ" * 300_000
+
+    began = time.process_time()
+    details = details_of(replace(letter(), body=beginnings.encode()))
+
+    assert details["body"] == beginnings
+    assert time.process_time() - began < 2  # from each of them to the end: more than an hour
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "9999-12-31T23:59:59.999999+00:00",
+    ],
+)
+def test_a_time_that_no_calendar_has_is_none(noted: str) -> None:
+    fold = Fold()
+    fold.add(letter(failed_at=noted))
+
+    (line,) = fold
+    assert line.as_json()["failed_at"] is None
+    assert details_of(letter(failed_at=noted))["failed_at"] is None
+
+
+def test_a_line_is_short_whatever_the_letter_says() -> None:
+    fold = Fold()
+    fold.add(letter(reason="x" * 10_000))
+
+    (line,) = fold
+    assert line.reason == "x" * 300 + "…"
 
 
 def test_a_body_that_is_no_text_is_exported_as_base64() -> None:
