@@ -68,6 +68,12 @@ class _Window:
         if consumer is not None:
             await self.underlay.basic_cancel(consumer)
 
+    async def close(self) -> None:
+        """Have the broker take back all that it still holds, if it does not yet."""
+        with suppress(BrokerUnavailableError), broker_faults():
+            async with asyncio.timeout(STEP):
+                await self.channel.close()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
@@ -122,12 +128,17 @@ class Reading:
         connection is lost, the broker takes it all back by itself.
         """
         open_windows = [window for window in self._windows if not window.lost.is_set()]
-        with suppress(BrokerUnavailableError), broker_faults():
-            for window in open_windows:
-                async with asyncio.timeout(STEP):
-                    await window.stop()
-            for window in open_windows:
-                await self._give_back(window)
+        try:
+            with suppress(BrokerUnavailableError), broker_faults():
+                for window in open_windows:
+                    async with asyncio.timeout(STEP):
+                        await window.stop()
+                for window in open_windows:
+                    await self._give_back(window)
+        finally:
+            # Also where that was broken off: on an open channel they would be held for as long as
+            # the connection lasts, and nobody would see them.
+            await asyncio.gather(*(window.close() for window in open_windows))
 
     async def _give_back(self, window: _Window) -> None:
         """A few at a time, each once the ones before are back.
@@ -144,8 +155,7 @@ class Reading:
                     if await _count(window.channel, self._queue) >= before + len(some):
                         break
                     await asyncio.sleep(LOOK)
-        async with asyncio.timeout(STEP):
-            await window.channel.close()
+        await window.close()
 
     async def letters(self) -> AsyncIterator[Held]:
         """Each letter in its turn.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from messaging import deadletters
 from messaging.broker import Broker
 from messaging.deadletters import Reading
 from messaging.errors import BrokerUnavailableError
@@ -14,7 +15,7 @@ from messaging.publisher import Publisher
 from messaging.topology import declare
 from tests.messaging.market import GATEWAY, TOPOLOGY, WORK, sell
 from tests.messaging.raw import WAIT, Raw, raw_channel
-from tests.messaging.wire import Wire
+from tests.messaging.wire import Wire, wire_to
 
 COUNT = 1000
 SIZE = 300
@@ -61,6 +62,26 @@ async def test_thousands_of_letters_are_seen_in_their_order_however_often(
         await _until_back(raw, COUNT)
         # And so for whoever takes them.
         assert [int((await raw.next(WORK.dead)).body) for _ in range(5)] == [0, 1, 2, 3, 4]
+
+
+async def test_where_the_broker_is_slow_to_take_them_back_they_are_not_held_for_ever(
+    conformance_amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes on, as a console's does."""
+    async with wire_to(conformance_amqp_url) as wire, raw_channel(conformance_amqp_url) as raw:
+        slow = await Broker(wire.url, name="operator").start(WAIT)
+        await declare(slow, TOPOLOGY, deadline=WAIT)
+        await _fill(conformance_amqp_url, 20)
+
+        async with Reading(slow.consuming, WORK.dead, window=5) as reading:
+            assert len([held async for held in reading.letters()]) == 20
+            wire.hold()
+            monkeypatch.setattr(deadletters, "STEP", 0.2)
+        wire.release()
+
+        await _until_back(raw, 20)
+        assert slow.connected
+        await slow.close(WAIT)
 
 
 async def test_what_is_removed_is_gone_and_the_rest_is_as_it_was(
