@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +30,9 @@ MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of one answer. A gateway with all its series has 4 MB, and one in use 50 kB."""
 
 MAX_PORT: Final = 65_535
+
+LONGEST: Final = 100
+"""Characters of a name that a service gives: of a check, or of its release."""
 
 MOST: Final = 64
 """Addresses behind one name, which are looked at one by one."""
@@ -102,7 +106,7 @@ class Look:
             "up": self.up,
             "ready": self.ready,
             "checks": self.checks,
-            "release": info.get("version"),
+            "release": info["version"][:LONGEST] if "version" in info else None,
             "key_set_version": _whole(version),
             "key_set_expires_at": _whole(expiry),
             "fresh": None if fresh is None else bool(fresh),
@@ -125,7 +129,7 @@ class _Readiness(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    checks: dict[str, bool] = Field(max_length=100)
+    checks: dict[Annotated[str, Field(max_length=LONGEST)], bool] = Field(max_length=100)
 
 
 async def look_at(
@@ -141,10 +145,14 @@ async def look_at(
 
 
 def http_client() -> httpx.AsyncClient:
-    """A client for looks: it follows nobody elsewhere, and heeds no proxy of the environment."""
+    """A client for looks: it follows nobody elsewhere, and heeds no proxy of the environment.
+
+    It keeps no cookies either: whoever is looked at could have it hold more with each answer.
+    """
     return httpx.AsyncClient(
         timeout=DEADLINE,
         trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         headers={"Accept-Encoding": "identity", "User-Agent": "carnet"},
     )
 
@@ -242,6 +250,7 @@ async def _ask(
                 parts.append(part)
     except (TimeoutError, httpx.TimeoutException):
         raise _LookError(f"{path} does not answer within {DEADLINE:g} s") from None
-    except (httpx.HTTPError, httpx.StreamError):
+    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL):
+        # The last of these is a way elsewhere: the client reads it, though it does not go there.
         raise _LookError("nobody answers there") from None
     return answer.status_code, b"".join(parts)

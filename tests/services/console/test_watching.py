@@ -93,8 +93,23 @@ RUBBISH: dict[str, tuple[Answer, str]] = {
         _body(b"", "302 Found", "location: http://127.0.0.1:1/"),
         "answers 302",
     ),
+    "a way to no place": (_body(b"", "302 Found", "location: mailto:a@b"), "nobody answers there"),
     "a bomb": (_body(b"\x1f\x8b", "200 OK", "content-encoding: gzip"), "answers something else"),
 }
+
+
+async def test_what_a_service_wants_kept_is_not_kept() -> None:
+    async with _answering(_body(b"", "200 OK", "set-cookie: a=b")) as url, http_client() as http:
+        await look_at(http, [Watch("orders", url)])
+
+        assert not list(http.cookies.jar)
+
+
+async def test_a_release_is_named_in_short_whatever_the_service_says() -> None:
+    info = "carnet_info"
+    numbers = read_exposition(f'# TYPE {info} gauge\n{info}{{version="{"9" * 5000}"}} 1', {info})
+
+    assert Look("orders", 0.0, numbers=numbers).as_party()["release"] == "9" * 100
 
 
 @pytest.mark.parametrize("what", RUBBISH)
