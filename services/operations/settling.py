@@ -6,6 +6,8 @@ from typing import Final
 
 from auth.release import Lift
 from messaging.deadletters import Held
+from messaging.envelope import Envelope
+from messaging.errors import OversizedHeadersError
 from messaging.rpc import RpcRefusedError
 from services.operations.desk import Desk
 from services.operations.verdicts import Judge, Place
@@ -25,8 +27,7 @@ def releasing(desk: Desk, place: Place, lift: tuple[Lift, ...]) -> Settle:
         if not letter.bound:
             raise RpcRefusedError("seal_mismatch", "its seal is of another message")
         stated = await desk.release(letter, lift)
-        envelope = letter.released(place.queue, stated)
-        await desk.publisher.publish(envelope, deadline=PUBLISH)
+        await _publish(desk, letter.released(place.queue, stated))
         await held.remove()
 
     return release
@@ -40,8 +41,20 @@ def discarding(desk: Desk, place: Place, judge: Judge) -> Settle:
         genuine = judge.genuine(letter, now=time.time())
         stated = await desk.discard(letter, genuine=genuine)
         if stated is not None:
-            envelope = letter.released(place.queue, stated)
-            await desk.publisher.publish(envelope, deadline=PUBLISH)
+            await _publish(desk, letter.released(place.queue, stated))
         await held.remove()
 
     return discard
+
+
+async def _publish(desk: Desk, envelope: Envelope) -> None:
+    """Send what the issuer has stated, with the message that it is about.
+
+    Raises:
+        RpcRefusedError: somebody has hung so much on the message that there is no room for it.
+        PublishError, BrokerError: as `Publisher.publish`.
+    """
+    try:
+        await desk.publisher.publish(envelope, deadline=PUBLISH)
+    except OversizedHeadersError as error:  # the fault of this letter, and no other's
+        raise RpcRefusedError(error.code, error.detail) from error

@@ -13,6 +13,7 @@ import pytest
 from auth.keys import SigningKey
 from auth.message import Route
 from auth.seal import Sealer
+from messaging.envelope import MAX_HEADERS, size_of
 from messaging.topology import DEAD
 from services.contracts.topology import GATEWAY, ORDERS_COMMANDS
 from services.demo.client import Account, ShopClient
@@ -248,6 +249,25 @@ async def test_nothing_is_lost_when_the_console_stops_in_the_middle(
         await box.raw.until_count(ORDERS_COMMANDS.dead, MANY)
     finally:
         await watched.start_service("console")
+
+
+async def test_a_letter_that_has_no_room_for_a_release_holds_up_no_other(
+    desk: Desk, box: Letterbox, shop: ShopClient, ada: Account
+) -> None:
+    """No seal covers what is hung on a message beside it."""
+    order_id, late = box.place(ada)
+    full_id, full = box.place(ada)
+    room = MAX_HEADERS - size_of(full.headers) - 400  # for what the letter's own notes take
+    await box.lay(replace(full, headers={**full.headers, "carnet-ballast": "x" * room}))
+    await box.lay(late)
+    await box.raw.until_count(ORDERS_COMMANDS.dead, 2)
+    digests = [line["digest"] for line in await desk.letters()]
+
+    answer = await desk.post("/letters/release", queue=ORDERS_COMMANDS.name, letters=digests)
+
+    assert (answer["done"], answer["stay"]) == (1, {"oversized_headers": 1})
+    await _placed(shop, ada, order_id)
+    assert [line["id"] for line in await desk.letters()] == [full_id]
 
 
 async def test_letters_of_a_service_of_ones_own_are_judged_by_what_it_declares(
