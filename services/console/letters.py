@@ -108,7 +108,7 @@ class Letters:
         whatever = replace(wanted, reasons=frozenset())
         fold = Fold()
         async with self._reading(place) as reading:
-            bounded = _Bounded(reading, LOOKING)
+            bounded = Bounded(reading, LOOKING)
             async for held in bounded:
                 if whatever.fits(held.letter):
                     fold.add(held.letter)
@@ -130,7 +130,7 @@ class Letters:
         place = self._place(queue)
         letter, copies = None, 0
         async with self._reading(place) as reading:
-            async for held in _Bounded(reading, LOOKING):
+            async for held in Bounded(reading, LOOKING):
                 if held.letter.digest == digest:
                     letter, copies = held.letter, copies + 1
         if letter is None:
@@ -184,7 +184,7 @@ class Letters:
             return digest in wanted
 
         async with self._reading(place) as reading:
-            bounded = _Bounded(reading, ACTING)
+            bounded = Bounded(reading, ACTING)
             tally = await _first_fault(bulk.each(aiter(bounded), fits, settle))
         code = GONE if bounded.complete else NOT_REACHED
         for digest in sorted(wanted - seen):
@@ -220,24 +220,22 @@ class Letters:
             turn.release()
 
 
-class _Bounded:
+class Bounded:
     """The letters of a reading, so many and for so many seconds at most."""
 
     def __init__(self, reading: Reading, seconds: float) -> None:
         self._reading = reading
         self._until = time.monotonic() + seconds
         self._read = 0
-        self._cut_short = False
 
     @property
     def complete(self) -> bool:
-        """Whether they were all that lay there when it began."""
-        return not self._cut_short
+        """Whether they were all that lay there when it began; a command may hold some of them."""
+        return self._read >= self._reading.total
 
     async def __aiter__(self) -> AsyncIterator[Held]:
         async for held in self._reading.letters():
             if self._read >= READ or time.monotonic() >= self._until:
-                self._cut_short = True
                 return
             self._read += 1
             yield held

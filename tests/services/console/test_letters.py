@@ -13,10 +13,14 @@ import pytest
 from auth.keys import SigningKey
 from auth.message import Route
 from auth.seal import Sealer
+from messaging.broker import Broker
+from messaging.deadletters import Reading
 from messaging.envelope import MAX_HEADERS, size_of
 from messaging.topology import DEAD
+from services.console.letters import Bounded
 from services.contracts.topology import GATEWAY, ORDERS_COMMANDS
 from services.demo.client import Account, ShopClient
+from services.local.logins import OPERATOR
 from services.local.ports import LOOPBACK
 from services.local.running import told
 from services.local.stack import LocalStack
@@ -268,6 +272,28 @@ async def test_a_letter_that_has_no_room_for_a_release_holds_up_no_other(
     assert (answer["done"], answer["stay"]) == (1, {"oversized_headers": 1})
     await _placed(shop, ada, order_id)
     assert [line["id"] for line in await desk.letters()] == [full_id]
+
+
+async def test_what_somebody_else_holds_meanwhile_was_not_read(
+    watched: LocalStack, box: Letterbox, ada: Account
+) -> None:
+    """A command, say. Nobody shall be told that it is not there."""
+    for _ in range(3):
+        await box.lay(box.place(ada)[1])
+    await box.raw.until_count(ORDERS_COMMANDS.dead, 3)
+    broker = await Broker(watched.amqp_url(OPERATOR), name="reader").start(20)
+    try:
+        async with Reading(broker.consuming, ORDERS_COMMANDS.dead) as reading:
+            queue = await box.raw.channel.get_queue(ORDERS_COMMANDS.dead, ensure=False)
+            held = await queue.get()
+
+            bounded = Bounded(reading, PATIENCE)
+
+            assert len([each async for each in bounded]) == 2
+            assert not bounded.complete
+        await held.nack(requeue=True)
+    finally:
+        await broker.close(20)
 
 
 async def test_letters_of_a_service_of_ones_own_are_judged_by_what_it_declares(
