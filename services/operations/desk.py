@@ -8,10 +8,13 @@ it is says an access token: of a session that a command begins for itself
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from pydantic import ValidationError
+
+from auth.errors import Code
 from auth.release import Lift
 from messaging.letters import Letter
 from messaging.publisher import Publisher
-from messaging.rpc import RpcClient
+from messaging.rpc import RpcClient, RpcRefusedError
 from services.contracts.topology import USER_SERVICE
 from services.contracts.users import DiscardLetter, ReleaseLetter
 
@@ -34,15 +37,21 @@ class Desk:
         """The issuer's statement that a letter is to be taken after all.
 
         Raises:
-            RpcRefusedError: it refuses; the code says why.
+            RpcRefusedError: it refuses, or would; the code says why.
             RpcTimeoutError, BrokerError, PublishError: nobody knows.
         """
-        request = ReleaseLetter(
-            access_token=await self._access_token(),
-            carnet=letter.unverified_carnet,
-            seal=letter.unverified_seal or "",
-            lift=lift,
-        )
+        access_token = await self._access_token()
+        try:
+            request = ReleaseLetter(
+                access_token=access_token,
+                carnet=letter.unverified_carnet,
+                seal=letter.unverified_seal or "",
+                lift=lift,
+            )
+        except ValidationError:  # longer than can be asked about
+            raise RpcRefusedError(
+                Code.MALFORMED_TOKEN, "its carnet or its seal is no token"
+            ) from None
         answer = await self._rpc.call(request, responder=USER_SERVICE, deadline=DEADLINE)
         return answer.release
 

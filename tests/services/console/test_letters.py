@@ -18,7 +18,7 @@ from messaging.deadletters import Reading
 from messaging.envelope import MAX_HEADERS, size_of
 from messaging.topology import DEAD
 from services.console.letters import Bounded
-from services.contracts.topology import GATEWAY, ORDERS_COMMANDS
+from services.contracts.topology import GATEWAY, ORDER_SERVICE, ORDERS_COMMANDS
 from services.demo.client import Account, ShopClient
 from services.local.logins import OPERATOR
 from services.local.ports import LOOPBACK
@@ -272,6 +272,37 @@ async def test_a_letter_that_has_no_room_for_a_release_holds_up_no_other(
     assert (answer["done"], answer["stay"]) == (1, {"oversized_headers": 1})
     await _placed(shop, ada, order_id)
     assert [line["id"] for line in await desk.letters()] == [full_id]
+
+
+async def test_a_letter_with_a_carnet_of_any_length_holds_up_no_other(
+    desk: Desk, box: Letterbox, shop: ShopClient, ada: Account
+) -> None:
+    order_id, late = box.place(ada)
+    await box.lay(late)
+    carnet, now = "x" * 66_000, time.time()
+    seal = Sealer(GATEWAY, SigningKey.generate()).command(
+        route=late.route,
+        audience=ORDER_SERVICE,
+        message_id=str(uuid.uuid4()),
+        body=late.body,
+        carnet=carnet,
+        now=now,
+        expires_at=now + 60,
+    )
+    await box.raw.publish(
+        DEAD.name,
+        ORDERS_COMMANDS.dead,
+        late.body,
+        headers={"authorization": f"Bearer {carnet}", "carnet-seal": seal},
+        type=late.route.type,
+    )
+    await box.raw.until_count(ORDERS_COMMANDS.dead, 2)
+    digests = [line["digest"] for line in await desk.letters()]
+
+    answer = await desk.post("/letters/release", queue=ORDERS_COMMANDS.name, letters=digests)
+
+    assert (answer["done"], answer["stay"]) == (1, {"malformed_token": 1})
+    await _placed(shop, ada, order_id)
 
 
 async def test_what_somebody_else_holds_meanwhile_was_not_read(
