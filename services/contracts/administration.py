@@ -188,6 +188,10 @@ class RotateIssuerKey(Request[IssuerKeyChanged]):
     encrypted: ClassVar[bool] = True
 
     access_token: Token
+    instead_of: Annotated[
+        str | None,
+        Field(max_length=64, description="The key that must still sign; none for whichever does."),
+    ] = None
 
 
 class RetireIssuerKey(Request[IssuerKeyChanged]):

@@ -129,7 +129,7 @@ class Administration:
     async def rotate_key(self, request: RotateIssuerKey, caller: Caller) -> IssuerKeyChanged:
         async with self._acts.of(Asker.of(caller), What.ROTATE_KEY) as act:
             await self._operators.acting(act, request.access_token, caller.client, KEYS_ROTATE)
-            kid = await self._rotation.rotate(act, why=BY_HAND)
+            kid = await self._rotation.rotate(act, why=BY_HAND, instead_of=request.instead_of)
         return IssuerKeyChanged(kid=kid)
 
     async def retire_key(self, request: RetireIssuerKey, caller: Caller) -> IssuerKeyChanged:

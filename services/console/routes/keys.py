@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Security
+from fastapi import APIRouter, Path, Query, Security
 
 from services.console.asking import ask
 from services.console.bearer import Operator, operator
@@ -29,9 +29,18 @@ async def list_keys(operator: Reader, parts: Parts) -> IssuerKeysPage:
 
 
 @router.post("/rotate")
-async def rotate(operator: Rotator, parts: Parts) -> IssuerKeyChanged:
-    """Let the next key sign from now on."""
-    return await ask(parts, RotateIssuerKey(access_token=operator.token))
+async def rotate(
+    operator: Rotator,
+    parts: Parts,
+    instead_of: Annotated[str | None, Query(max_length=64)] = None,
+) -> IssuerKeyChanged:
+    """Let the next key sign from now on.
+
+    instead_of: the key that must still be the one that signs. Two operators who do it at once, or
+        one who does it again because no answer came, else use up two next keys.
+    """
+    asked = RotateIssuerKey(access_token=operator.token, instead_of=instead_of or None)
+    return await ask(parts, asked)
 
 
 @router.post("/{kid}/retire")

@@ -66,6 +66,20 @@ async def test_the_next_key_signs_once_an_operator_says_so(desk: Desk) -> None:
     }
 
 
+@everywhere
+async def test_two_operators_who_replace_the_same_key_use_up_one_next_key(desk: Desk) -> None:
+    """Or one, who was not answered and asks again."""
+    old = desk.users.realm.issuer_key.kid
+    following = await _lists_next(desk)
+    asked = RotateIssuerKey(access_token=T, instead_of=old)
+
+    assert (await desk.ask(asked)).kid == following
+    await _lists_next(desk)
+    assert await desk.refusal(asked) == "rotated_meanwhile"
+
+    assert await _signing(desk.users) == following
+
+
 async def test_without_a_next_key_an_operator_is_told_what_to_do(desk: Desk) -> None:
     before = await _signing(desk.users)
 
