@@ -158,8 +158,9 @@ class Dispatcher:
 
     async def _idle(self) -> None:
         self._begin_shared()
-        while self._running:
-            await asyncio.wait(self._running)
+        with self._onward.emptying():
+            while self._running:
+                await asyncio.wait(self._running)
 
     async def _take(self, opening: Opening) -> None:
         """Judge these, and begin to handle each as soon as there is room for it."""

@@ -3,10 +3,13 @@
 They wait for a carnet, and the broker hands over only so many deliveries ahead. Were all of these
 such commands, nothing else would come any more. So while the issuer is away, only so many of them
 wait here; the others stand aside: in the queues of retries, uncounted, each in its place in line.
+What was redelivered runs alone: nobody waits here while it does, or waits for that.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 AWAY: Final = 10.0
@@ -25,6 +28,7 @@ class OnwardRoom:
         """`asking`: commands that may ask at once.   `most`: that wait here while it is away."""
         self._free = asking
         self._most = most
+        self._emptying = False
         self._here = 0
         self._away_until = 0.0
         self._waiting: deque[asyncio.Future[bool]] = deque()
@@ -33,7 +37,7 @@ class OnwardRoom:
     def crowded(self) -> bool:
         """Whether the issuer is away, and too many wait for it."""
         away = asyncio.get_running_loop().time() < self._away_until
-        return away and self._here > self._most
+        return away and self._here > (0 if self._emptying else self._most)
 
     def enter(self) -> None:
         """One more has arrived: until its `turn` is refused, or it leaves."""
@@ -64,6 +68,19 @@ class OnwardRoom:
     def unanswered(self) -> None:
         """The issuer does not answer: the last who came make room."""
         self._away_until = asyncio.get_running_loop().time() + AWAY
+        self._make_room()
+
+    @contextmanager
+    def emptying(self) -> Iterator[None]:
+        """While somebody waits until nobody runs any more, nobody waits here for who is away."""
+        self._emptying = True
+        self._make_room()
+        try:
+            yield
+        finally:
+            self._emptying = False
+
+    def _make_room(self) -> None:
         while self._waiting and self.crowded:
             waiter = self._waiting.pop()
             if not waiter.done():

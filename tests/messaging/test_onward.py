@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from auth.errors import Code
+from auth.errors import Code, TrustUnavailableError
 from auth.message import VerifiedMessage
 from auth.policy import at_acceptance, requires
 from auth.principal import Principal
@@ -59,6 +59,33 @@ async def test_who_is_revoked_while_the_issuer_is_asked_is_refused(stall: Stall)
 
     assert (await stall.dead_letter()).headers["carnet-reason"] == Code.REVOKED
     assert stall.starts == []
+
+
+async def test_who_has_to_run_alone_does_not_wait_for_an_issuer_that_is_away(stall: Stall) -> None:
+    """What is redelivered runs alone: others come neither before nor after it meanwhile."""
+    back = asyncio.Event()
+
+    async def away(
+        message: VerifiedMessage, unverified_carnet: str, unverified_seal: str, hop: Onward
+    ) -> str:
+        del message, unverified_seal, hop
+        if not back.is_set():
+            raise TrustUnavailableError("the issuer does not answer")
+        return unverified_carnet
+
+    await stall.send(Message(Resell(what="resold")))
+    await stall.raw.until_count(WORK.name, 1)
+    queue = await stall.raw.channel.get_queue(WORK.name, ensure=False)
+    await (await queue.get()).nack(requeue=True)
+    await stall.raw.until_count(WORK.name, 1)
+    _acting(stall)
+    await stall.open(onward=away)
+
+    await stall.send(sell("tea"))
+
+    await until(lambda: stall.starts == ["tea"])
+    back.set()
+    await until(lambda: stall.starts == ["tea", "resold"])
 
 
 async def test_those_who_wait_for_the_issuer_leave_others_their_slots(stall: Stall) -> None:

@@ -66,6 +66,20 @@ async def test_who_asks_makes_room_too_where_others_wait_behind_it() -> None:
     assert room.crowded
 
 
+async def test_nobody_waits_for_it_while_somebody_has_to_run_alone() -> None:
+    room = OnwardRoom(asking=1, most=3)
+    tasks = await arrived(room, 3)
+    room.unanswered()
+    assert verdicts(tasks) == [True, None, None]
+
+    with room.emptying():
+        await asyncio.sleep(0)
+        assert verdicts(tasks) == [True, False, False]
+        assert room.crowded
+    (later,) = await arrived(room, 1)
+    assert not later.done()
+
+
 async def test_once_it_has_not_failed_for_a_while_there_is_room_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
