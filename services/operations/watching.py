@@ -70,7 +70,8 @@ class Watch:
                 url = httpx.URL(found.group(2))
                 if url.host and (url.port or 0) <= MAX_PORT:
                     return cls(*found.groups())
-        raise ValueError(f"{text.strip()!r:.100} is not of the form name=http://host:port")
+        named = text.strip().partition("=")[0]  # the rest may hold somebody's password
+        raise ValueError(f"{named!r:.100} is not of the form name=http://host:port")
 
     def __str__(self) -> str:
         return f"{self.name}={self.url}"

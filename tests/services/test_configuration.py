@@ -318,6 +318,7 @@ def test_what_is_missing_is_said_in_one_breath(environment: pytest.MonkeyPatch) 
     ("watches", "said"),
     [
         ("orders=127.0.0.1:8003", "is not of the form name=http://host:port"),
+        ("orders=http://me:secret@one", "is not of the form name=http://host:port"),
         ("a=http://one,a=http://two", "a name stands for one service: give each its own"),
     ],
 )
@@ -330,3 +331,4 @@ def test_what_the_console_cannot_watch_is_said(
 
     assert checked.exit_code == 1
     assert f"FAIL CARNET_CONSOLE_WATCHES: {said}" in checked.output or said in checked.output
+    assert "secret" not in checked.output
