@@ -407,6 +407,30 @@ async def test_a_view_has_an_address_of_its_own(attend: Attend, mail: Mail) -> N
     await expect(attendant.letters()).to_contain_text([late])
 
 
+async def test_a_key_that_was_changed_elsewhere_meanwhile_is_left(
+    attend: Attend, box: Letterbox
+) -> None:
+    """The operator saw another one sign: what is confirmed is the change from that one."""
+    attendant = await attend()
+    await attendant.sign_in()
+    view = await attendant.go("Keys")
+    signing = attendant.page.locator("#keys tr").filter(has_text="signs now").locator("code")
+    seen = await signing.get_attribute("title")
+    await attendant.button("Rotate…", view).click()
+    async with asyncio.timeout(60):
+        while (rotated := await box.run("keys", "rotate")).code:
+            assert "listed less than 30 s ago" in rotated.err
+            await asyncio.sleep(1)  # until it may: nobody tells when
+
+    await attendant.page.locator("#confirm-yes").click()
+
+    problem = attendant.page.locator("#confirm-problem")
+    await expect(problem).to_contain_text("another rotation came first")
+    attendant.forgive(409)
+    await attendant.page.keyboard.press("Escape")
+    await expect(signing).not_to_have_attribute("title", seen or "")
+
+
 async def test_who_only_observes_is_offered_nothing_to_do(attend: Attend, mail: Mail) -> None:
     late = await mail.late()
     attendant = await attend("olga")

@@ -6,6 +6,9 @@ import { $, h, say } from "./dom.js";
 import { clear, facts, fill, mark, moment, short, table, yes } from "./parts.js";
 import { may } from "./session.js";
 
+/** The key that signs, as the reader sees it: only this one is replaced. */
+let signing = null;
+
 const STATES = { active: "good", next: "warn", retired: "plain" };
 
 export function setUp() {
@@ -27,6 +30,7 @@ export function close() {
 
 const keys = () => fill($("issuer-keys"), async () => {
   const told = await get("keys");
+  signing = told.keys.find((each) => each.signing)?.kid ?? null;
   const columns = [
     ["Key", (each) => h("span", {}, short(each.kid), each.signing ? mark("good", "signs now") : null), "main"],
     ["In the statement", (each) => (each.state === null ? mark("plain", "not any more") : mark(STATES[each.state], each.state))],
@@ -54,7 +58,7 @@ async function rotate() {
       "Afterwards, tell the trust root: carnet trust rotate issuer, and once more to list another next key.",
     ],
     verb: "Rotate",
-    work: () => post("keys/rotate"),
+    work: () => post(signing === null ? "keys/rotate" : `keys/rotate?instead_of=${encodeURIComponent(signing)}`),
   });
 }
 
@@ -76,9 +80,8 @@ async function retire(key) {
 
 async function change(said, dialog) {
   const told = await confirmed(dialog);
-  if (told === null) return;
-  say(`${said} ${told.kid} signs.`);
-  await keys();
+  if (told !== null) say(`${said} ${told.kid} signs.`);
+  await keys(); // also where it was refused: another operator may have changed them
 }
 
 const standing = () => fill($("standing"), async () => {
