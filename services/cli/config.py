@@ -18,9 +18,9 @@ from services.cli.issuer import IssuerSettings
 from services.cli.lazily import COMMANDS, load
 from services.cli.migrate import MigrationSettings
 from services.cli.queues import QueuesSettings
-from services.cli.standing import StandingSettings
 from services.cli.token import plain
 from services.cli.up import StackSettings
+from services.cli.watched import WatchedSettings
 from services.configuration.catalogue import (
     REQUIRED,
     Readers,
@@ -55,7 +55,7 @@ READERS: Final[Readers] = {
     "carnet doctor": DoctorSettings,
     "carnet migrate": MigrationSettings,
     "carnet queues": QueuesSettings,
-    "carnet standing": StandingSettings,
+    "carnet rates, standing": WatchedSettings,
     "carnet trust, broker-keys": TrustSettings,
     "make secrets": SecretsSettings,
 }

@@ -100,6 +100,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "services.cli.standing:standing",
         "List the services: ready or not, their release, key set and revocations.",
     ),
+    "rates": (
+        "services.cli.rates:rates",
+        "Look at the services twice, and tell what happened in between, all of them together.",
+    ),
     "dead-letters": (
         "services.cli.dead_letters:app",
         "What was refused, and why: look at it, release it, discard it, take it out.",

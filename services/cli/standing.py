@@ -1,13 +1,10 @@
 """`carnet standing`: where each relying party stands, as it says itself."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any
 
 import typer
-from pydantic import Field
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -15,35 +12,13 @@ from rich.text import Text
 from services.cli.answer import Json, print_json
 from services.cli.progress import working
 from services.cli.token import plain
-from services.errors import StartError
-from services.local.running import told, told_names
-from services.local.service import CONSOLE
-from services.operations.places import STATE_FOLDER
+from services.cli.watched import Named, watches
 from services.operations.watching import Look, Watch, http_client, look_at
-from services.settings import Settings, read_settings
-
-_APART: Final = frozenset({"gateway", CONSOLE})
-"""Those whose health and metrics are on a port of their own."""
-
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - not bound, looked up
-
-
-class StandingSettings(Settings):
-    """Where the services are, unless they are named."""
-
-    state: Path = Field(default=Path(".carnet"), description=STATE_FOLDER)
 
 
 def standing(
     *,
-    watch: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=URL",
-            help="A service's health and metrics, as name=http://host:port; repeatable. Without "
-            "any, those of the stack that runs in CARNET_STATE.",
-        ),
-    ] = None,
+    watch: Named = None,
     json_output: Json = False,
 ) -> None:
     """List the services: ready or not, their release, key set and revocations.
@@ -54,9 +29,9 @@ def standing(
       carnet standing
       carnet standing --watch orders=http://127.0.0.1:8003 --json
     """
-    watches = [_watch(each) for each in watch or ()]
+    asked = watches(watch)
     with working("asking"):
-        looks = asyncio.run(_look(watches or list(_running())))
+        looks = asyncio.run(_look(asked))
     if json_output:
         print_json([look.as_party() for look in looks])
     else:
@@ -65,39 +40,9 @@ def standing(
         raise typer.Exit(1)
 
 
-def _watch(text: str) -> Watch:
-    try:
-        return Watch.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _running() -> Iterator[Watch]:
-    """What the stack in the state folder has told its services.
-
-    Raises:
-        StartError: none runs there.
-    """
-    state = read_settings(StandingSettings).state
-    found = 0
-    for name in told_names(state):
-        settings = told(state, name) or {}
-        prefix = "CARNET_METRICS_" if name in _APART else "CARNET_"
-        port = settings.get(f"{prefix}PORT")
-        if port is not None:
-            host = settings.get(f"{prefix}HOST", "127.0.0.1")
-            found += 1
-            yield Watch(name, f"http://{_EVERYWHERE.get(host, host)}:{port}")
-    if not found:
-        raise StartError(
-            f"{state}: no stack runs in this folder; name services with --watch, or set "
-            "CARNET_STATE"
-        )
-
-
-async def _look(watches: list[Watch]) -> list[Look]:
+async def _look(asked: list[Watch]) -> list[Look]:
     async with http_client() as http:
-        return await look_at(http, watches)
+        return await look_at(http, asked)
 
 
 def _table(looks: list[Look]) -> Table:

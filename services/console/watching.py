@@ -13,9 +13,9 @@ from messaging.errors import MessagingError
 from messaging.pause import first_of
 from messaging.telemetry import Telemetry
 from services.console.queues import Queues
-from services.console.rates import EVERY, WANTED, Rates
 from services.health import readiness
 from services.operations.queues import Counted
+from services.operations.rates import EVERY, WANTED, Rates
 from services.operations.watching import (
     DEADLINE,
     OF_STANDING,

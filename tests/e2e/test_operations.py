@@ -45,6 +45,7 @@ NOT_TYPED_HERE: Final = {
     "carnet up": "tests/e2e/test_up.py",
     "carnet queues": "tests/services/console/test_commands.py",
     "carnet standing": "tests/services/console/test_commands.py",
+    "carnet rates": "tests/services/console/test_commands.py",
     "carnet doctor": "tests/e2e/test_doctor.py",
     "carnet doctor orders": "tests/e2e/test_doctor.py",
     "carnet doctor --json": "tests/e2e/test_doctor.py",

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Security
 
 from services.console.bearer import operator
 from services.console.parts import Parts
-from services.console.rates import EVERY
 from services.contracts.scopes import OPERATIONS_READ
+from services.operations.rates import EVERY
 
 router = APIRouter(dependencies=[Security(operator, scopes=[OPERATIONS_READ])])
 

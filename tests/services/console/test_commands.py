@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
+from services.demo.client import ShopClient
 from services.errors import StartError
 from services.local.stack import LocalStack
 from tests.e2e.letterbox import Letterbox, told
@@ -16,6 +17,8 @@ from tests.services.console.desk import Desk
 
 pytestmark = pytest.mark.timeout(300)
 
+PASSWORD = "correct horse battery staple"
+LINES = [{"sku": "tea", "quantity": 1, "unit_price": "1"}]
 OURS = ("users", "orders", "gateway", "console")
 WAIT = 30.0
 
@@ -55,6 +58,38 @@ async def _seen(desk: Desk) -> dict[str, Any]:
             if all(seen[name]["up"] for name in OURS):
                 return seen
             await asyncio.sleep(0.2)
+
+
+async def test_rates_are_of_what_happens_while_one_looks(
+    watched: LocalStack, box: Letterbox
+) -> None:
+    async def use() -> None:
+        async with ShopClient(watched.gateway_url) as shop:
+            name = f"ada-{id(shop):x}"
+            await shop.register(name, PASSWORD)
+            account = await shop.sign_in(name, PASSWORD)
+            while True:
+                await shop.place(account, LINES)
+
+    using = asyncio.create_task(use())
+    listed = await box.run("rates", "--seconds", "3", "--json")
+    for_people = await box.run("rates", "--seconds", "1")
+    using.cancel()
+
+    assert listed.code == 0, told(listed)
+    series = json.loads(listed.out)["series"]
+    for name in ("messages.accepted", "published", "http.requests", "verify.p50", "http.p99"):
+        assert series[name] > 0, name
+    assert series["messages.refused"] == 0
+    assert for_people.code == 0, told(for_people)
+    assert "to verify a message" in for_people.out
+
+
+async def test_who_tells_nothing_has_no_rates(box: Letterbox) -> None:
+    listed = await box.run("rates", "--watch", "nobody=http://127.0.0.1:1")
+
+    assert listed.code == 1
+    assert "nobody: nobody answers there" in listed.err
 
 
 async def test_a_service_is_named(watched: LocalStack, box: Letterbox) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from messaging.inspection import QueueCount
-from services.console.rates import EVERY, HTTP, KEPT, LAG, MESSAGES, WANTED, Rates, quantile_of
 from services.operations.queues import Counted, NamedQueue, lying
+from services.operations.rates import EVERY, HTTP, KEPT, LAG, MESSAGES, WANTED, Rates, quantile_of
 from services.operations.watching import OF_STANDING, SILENCE, STARTED, Look
 from services.telemetry.reading import read_exposition
 
