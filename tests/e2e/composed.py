@@ -114,4 +114,5 @@ async def open_project(secrets: Path, *files: str) -> AsyncIterator[Compose]:
     try:
         yield project
     finally:
-        await project.run("down", "--volumes", "--timeout", "5")
+        # Whatever a test has started beyond the usual, too.
+        await project.run("--profile", "*", "down", "--volumes", "--timeout", "5")
