@@ -12,6 +12,7 @@ from auth.keys import SigningKey
 from auth.tokens import Issuer
 from messaging.contract import Request
 from messaging.rpc import Refused
+from services.contracts import administration
 from services.contracts.administration import (
     EndSession,
     EndSessions,
@@ -58,6 +59,20 @@ NEEDS: dict[str, list[Request[Any]]] = {
 
 
 # ---- Who may ask
+
+
+def test_every_request_of_operators_is_asked_here() -> None:
+    """One more, and it is tried without its scope, or this fails."""
+    requests = {
+        each
+        for each in vars(administration).values()
+        if isinstance(each, type) and issubclass(each, Request) and "route" in vars(each)
+    }
+
+    assert {type(asked) for asked in (*LOOKS, *ACTS.values())} == requests
+    assert {id(asked) for needed in NEEDS.values() for asked in needed} == {
+        id(asked) for asked in (*LOOKS, *ACTS.values())
+    }
 
 
 @everywhere
