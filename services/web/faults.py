@@ -57,7 +57,7 @@ FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {  # the first that 
     ),
     PublishForbiddenError: (
         problems.UNROUTABLE,
-        "The broker does not let the gateway send this; nothing was accepted.",
+        "The broker does not let us send this; nothing was accepted.",
     ),
     UnconfirmedError: (
         problems.UNCONFIRMED,
@@ -75,7 +75,7 @@ FAULTS: Final[Mapping[type[Exception], tuple[Kind, str]]] = {  # the first that 
     ),
     DatabaseUnavailableError: (
         problems.STORE_UNAVAILABLE,
-        "The gateway's database cannot be used at present; nothing was accepted.",
+        "The database cannot be used at present; nothing was accepted.",
     ),
 }
 """Faults that are no caller's; those that answer 503 pass."""

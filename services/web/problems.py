@@ -47,16 +47,16 @@ TOO_MANY_ATTEMPTS: Final = Kind("too_many_attempts", 429, "Too many attempts")
 TOO_MANY_STREAMS: Final = Kind("too_many_streams", 429, "Too many open streams")
 HEADERS_TOO_LARGE: Final = Kind("headers_too_large", 431, "The header fields are too large")
 INTERNAL_ERROR: Final = Kind("internal_error", 500, "Something went wrong here")
-UPSTREAM_REFUSED: Final = Kind("upstream_refused", 502, "A service refused what the gateway asked")
+UPSTREAM_REFUSED: Final = Kind("upstream_refused", 502, "A service refused what it was asked")
 UPSTREAM_UNAVAILABLE: Final = Kind("upstream_unavailable", 503, "A service does not answer")
 BROKER_UNAVAILABLE: Final = Kind("broker_unavailable", 503, "The broker cannot be reached")
 BROKER_BLOCKED: Final = Kind("broker_blocked", 503, "The broker takes no messages at present")
 BACKLOG_FULL: Final = Kind("backlog_full", 503, "Too much waits for the broker")
 UNROUTABLE: Final = Kind("unroutable", 503, "Nobody takes such commands at present")
 UNCONFIRMED: Final = Kind("unconfirmed", 503, "The broker did not confirm the command")
-STORE_UNAVAILABLE: Final = Kind("store_unavailable", 503, "The gateway's database is unavailable")
+STORE_UNAVAILABLE: Final = Kind("store_unavailable", 503, "The database is unavailable")
 TRUST_UNAVAILABLE: Final = Kind("trust_unavailable", 503, "Tokens cannot be judged at present")
-NOT_READY: Final = Kind("not_ready", 503, "The gateway is not ready")
+NOT_READY: Final = Kind("not_ready", 503, "The service is not ready")
 
 
 def token_refused(code: str) -> Kind:
@@ -90,7 +90,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What is wrong this time. Never quotes a token or password.")
-    instance: str = Field(description="Identifies this occurrence; the gateway's log names it.")
+    instance: str = Field(description="Identifies this occurrence; the log names it.")
     code: str = Field(description="Stable code of the kind.")
     errors: list[FieldError] | None = Field(
         default=None, description="Each fault of an invalid request."
