@@ -140,7 +140,7 @@ lock: ## Lock the requirements anew (needs uv)
 	uv pip compile $(LOCK) --group build -o requirements/build.txt
 	uv pip compile $(LOCK) --constraint requirements/dev.txt --group bench pyproject.toml \
 		-o requirements/bench.txt
-LOCK := --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11
+LOCK := --quiet --generate-hashes --no-strip-extras --no-emit-index-url --universal --python-version 3.11
 
 .PHONY: clean
 clean: ## Remove what was set up and cached; keeps .carnet and secrets
