@@ -112,7 +112,9 @@ class Reading:
         with broker_faults():
             channel = await self._link.channel(STEP)
             async with asyncio.timeout(STEP):
-                self.total = await _count(channel, self._queue)
+                self.total = await _count(channel, self._queue) or await _front(
+                    channel, self._queue
+                )
                 await channel.close()
         return self
 
@@ -193,6 +195,18 @@ class Reading:
                 self._windows.append(window)
                 await window.consume(self._queue)
         return window
+
+
+async def _front(channel: AbstractChannel, queue: str) -> int:
+    """Letters that lie ready, by taking the first one and giving it back.
+
+    A quorum queue that has not said within 250 ms how many there are is told of as an empty one.
+    """
+    taken = await (await channel.get_queue(queue, ensure=False)).get(fail=False, timeout=STEP)
+    if taken is None:
+        return 0
+    await taken.nack(requeue=True)
+    return 1 + (taken.message_count or 0)
 
 
 async def _count(channel: AbstractChannel, queue: str) -> int:

@@ -13,6 +13,7 @@ from messaging.errors import BrokerUnavailableError
 from messaging.letters import Letter
 from messaging.publisher import Publisher
 from messaging.topology import declare
+from tests.brokers import RunningBroker
 from tests.messaging.market import GATEWAY, TOPOLOGY, WORK, sell
 from tests.messaging.raw import WAIT, Raw, raw_channel
 from tests.messaging.wire import Wire, wire_to
@@ -155,6 +156,27 @@ async def test_what_comes_while_one_looks_is_left_for_the_next_look(
 
 async def test_an_empty_queue_is_looked_at_at_once(link: Broker) -> None:
     assert await _look(link) == []
+
+
+async def test_a_queue_that_is_slow_to_answer_is_not_taken_for_an_empty_one(
+    box: Broker,
+    conformance_broker: RunningBroker,
+    conformance_vhost: str,
+    conformance_amqp_url: str,
+) -> None:
+    """After 250 ms RabbitMQ says that nothing lies there."""
+    await _fill(conformance_amqp_url, 5)
+    name = f'rabbit_misc:r(<<"{conformance_vhost}">>, queue, <<"{WORK.dead}">>)'
+    found = f"{{ok, Q}} = rabbit_amqqueue:lookup({name})"
+    await conformance_broker.control("eval", f"{found}, sys:suspend(amqqueue:get_pid(Q)).")
+    try:
+        looking = asyncio.create_task(_look(box))
+        async with raw_channel(conformance_amqp_url) as raw:
+            assert await raw.count(WORK.dead) == 0
+    finally:
+        await conformance_broker.control("eval", f"{found}, sys:resume(amqqueue:get_pid(Q)).")
+
+    assert await looking == list(range(5))
 
 
 async def _letter_of(link: Broker, raw: Raw, **headers: object) -> Letter:
