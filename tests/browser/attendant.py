@@ -7,7 +7,7 @@ from playwright.async_api import Locator, expect
 
 from auth.message import Route
 from services.demo.client import Account, ShopClient
-from tests.browser.visitor import PATIENCE, Visitor
+from tests.browser.visitor import Visitor
 from tests.e2e.letterbox import Letterbox
 
 MARKUP: Final = "<img src=x onerror=alert(1)>"
@@ -20,7 +20,14 @@ class Attendant(Visitor):
     async def inside(self) -> None:
         """Signed in, and the system has been looked at."""
         await expect(self.page.get_by_text(f"Signed in as {self.name}")).to_be_visible()
-        await expect(self.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
+        await expect(self.page.locator("#live-text")).to_have_text("live")
+
+    async def leave(self) -> None:
+        """Once all that was asked is answered: letters still being read would come back later."""
+        await self.page.evaluate(
+            "import('/console/page/asking.js').then((asking) => asking.answered())"
+        )
+        await super().leave()
 
     async def go(self, view: str) -> Locator:
         """To a view, by its link; the view."""
@@ -40,7 +47,7 @@ class Attendant(Visitor):
     async def agree(self) -> None:
         """Say yes in the dialog, which closes once it is done."""
         await self.page.locator("#confirm-yes").click()
-        await expect(self.page.get_by_role("dialog")).to_be_hidden(timeout=PATIENCE)
+        await expect(self.page.get_by_role("dialog")).to_be_hidden()
 
     async def said(self, text: str) -> None:
         """It was said to those who listen."""

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright, expect
 
 from services.demo.client import ShopClient
 from services.local.stack import LocalStack
-from tests.browser.visitor import PASSWORD, SCREENS, Screen, Visitor
+from tests.browser.visitor import PASSWORD, PATIENCE, SCREENS, Screen, Visitor
 from tests.telemetry.collector import Collector
 
 FLAGS = [
@@ -25,6 +25,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+expect.set_options(timeout=PATIENCE)
 
 Visit = Callable[..., Awaitable[Visitor]]
 

@@ -110,7 +110,7 @@ async def _overview(attendant: Attendant) -> None:
     await expect(view.get_by_role("link", name="5 refused messages lie aside")).to_be_visible()
     await expect(view.get_by_role("listitem").filter(has_text="orders")).to_contain_text("ready")
     dead = view.get_by_role("region", name="Dead letters")
-    await expect(dead.locator(".legend b")).to_have_text("5", timeout=PATIENCE)
+    await expect(dead.locator(".legend b")).to_have_text("5")
     described = dead.get_by_role("img", name="Dead letters")
     await expect(described).to_have_accessible_description(re.compile("now: 5 now, between"))
     await page.get_by_text("15 min", exact=True).click()
@@ -480,7 +480,7 @@ async def test_a_session_that_is_ended_elsewhere_ends_here(attend: Attend) -> No
     await second.agree()
 
     alert = first.page.get_by_role("alert")
-    await expect(alert).to_have_text("Your session has ended. Sign in again.", timeout=PATIENCE)
+    await expect(alert).to_have_text("Your session has ended. Sign in again.")
     await first.look("ended")
     assert await first.page.locator("#queue-kinds").text_content() == ""
     first.forgive(401)
@@ -499,7 +499,7 @@ async def test_who_ends_their_own_session_is_signed_out(attend: Attend) -> None:
     await attendant.page.locator("#confirm-yes").click()
 
     await expect(attendant.page.get_by_role("alert")).to_have_text(
-        "Your session has ended. Sign in again.", timeout=PATIENCE
+        "Your session has ended. Sign in again."
     )
     attendant.forgive(401)
 
@@ -554,6 +554,6 @@ async def test_the_console_goes_on_when_it_comes_back(attend: Attend, stack: Loc
     await stack.start_service("console")
     await attendant.button("Try again", audit).click()
 
-    await expect(audit.get_by_role("row").first).to_be_visible(timeout=PATIENCE)
+    await expect(audit.get_by_role("row").first).to_be_visible()
     away = ("net::ERR", "status of 503")
     attendant.amiss[:] = [each for each in attendant.amiss if not any(a in each for a in away)]

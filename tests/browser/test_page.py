@@ -7,7 +7,7 @@ from playwright.async_api import Locator, expect
 
 from services.local.stack import LocalStack
 from tests.browser.conftest import Visit
-from tests.browser.visitor import PATIENCE, SCREENS, Screen, Visitor
+from tests.browser.visitor import SCREENS, Screen, Visitor
 
 FORGED = {
     "Change the body": ("seal_mismatch", "no. 9: seal"),
@@ -82,13 +82,13 @@ async def _cancel(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.button("Cancel this order", visitor.journey()).click()
     card = visitor.journey()
-    await expect(card.locator(".stamp")).to_have_text("cancelled", timeout=PATIENCE)
+    await expect(card.locator(".stamp")).to_have_text("cancelled")
     await expect(page.locator("#orders .state").first).to_have_text("cancelled")
     await visitor.look("cancelled")
 
     await visitor.place()
     await page.locator("#orders li").first.get_by_text("Cancel", exact=True).click()
-    await expect(visitor.journey().locator(".stamp")).to_have_text("cancelled", timeout=PATIENCE)
+    await expect(visitor.journey().locator(".stamp")).to_have_text("cancelled")
 
     await page.get_by_label("What", exact=True).first.select_option("grand-piano")
     await page.get_by_label("How many").first.fill("6")
@@ -193,7 +193,7 @@ async def test_everything_can_be_done_with_the_keyboard(visitor: Visitor) -> Non
     await visitor.tab_to("Place the order")
     await page.keyboard.press("Enter")
     card = visitor.journey()
-    await expect(card.locator(".stamp")).to_have_text("placed", timeout=PATIENCE)
+    await expect(card.locator(".stamp")).to_have_text("placed")
     await expect(card.locator(".check-list li")).to_have_count(13)
     await visitor.tab_to("Open the carnet")
     await page.keyboard.press("Enter")
@@ -210,7 +210,7 @@ async def test_everything_can_be_done_with_the_keyboard(visitor: Visitor) -> Non
     await visitor.tab_to("Send it")
     await page.keyboard.press("Space")
     stamp = visitor.journey("forged").locator(".stamp")
-    await expect(stamp).to_have_text("seal_mismatch", timeout=PATIENCE)
+    await expect(stamp).to_have_text("seal_mismatch")
 
     await visitor.tab_to("sign-out")
     await page.keyboard.press("Enter")
@@ -241,7 +241,7 @@ async def test_what_happens_elsewhere_is_seen_here(visit: Visit) -> None:
 
     await first.place()
 
-    await expect(second.page.locator("#orders .state")).to_have_text(["placed"], timeout=PATIENCE)
+    await expect(second.page.locator("#orders .state")).to_have_text(["placed"])
 
 
 async def test_a_page_that_nobody_sees_leaves_its_connections_to_others(visit: Visit) -> None:
@@ -257,7 +257,7 @@ async def test_a_page_that_nobody_sees_leaves_its_connections_to_others(visit: V
     await elsewhere.place()
     await visitor.hide(hidden=False)
 
-    await expect(visitor.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
+    await expect(visitor.page.locator("#live-text")).to_have_text("live")
     await expect(visitor.page.locator("#orders .state")).to_have_text(["placed", "placed"])
     await visitor.place()
 
@@ -288,7 +288,7 @@ async def test_the_page_goes_on_when_the_gateway_comes_back(
 
     await stack.start_service("gateway")
 
-    await expect(visitor.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
+    await expect(visitor.page.locator("#live-text")).to_have_text("live")
     card = await visitor.place()
     await expect(card.locator(".stamp")).to_have_text("placed")
     # Not there, and then there without having heard the trust feed yet: both were wanted.

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from services.local.stack import LocalStack
 from tests.browser.conftest import Visit
 from tests.browser.notes import TITLE, Notes, register
-from tests.browser.visitor import PASSWORD, PATIENCE, SCREENS, Screen, Visitor
+from tests.browser.visitor import PASSWORD, SCREENS, Screen, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -158,7 +158,7 @@ async def test_while_the_user_service_is_away_the_page_says_so_and_goes_on_after
     try:
         visitor = await visit(screen, name=user, at=notes.address())
         heading = visitor.page.get_by_role("heading")
-        await expect(heading).to_have_text("Not possible at present", timeout=PATIENCE)
+        await expect(heading).to_have_text("Not possible at present")
         visitor.forgive(503)
         await visitor.look("away")
     finally:
@@ -166,7 +166,7 @@ async def test_while_the_user_service_is_away_the_page_says_so_and_goes_on_after
 
     await visitor.page.get_by_role("link", name="Try again").click()
 
-    await expect(heading).to_have_text(f"Sign in for {TITLE}", timeout=PATIENCE)
+    await expect(heading).to_have_text(f"Sign in for {TITLE}")
     await visitor.fill_in()
     await visitor.button(ALLOW).click()
     await back_at_the_app(visitor)

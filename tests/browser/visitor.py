@@ -128,7 +128,7 @@ class Visitor:
     async def inside(self) -> None:
         """Signed in, and both streams are open."""
         await expect(self.page.get_by_text(f"Signed in as {self.name}")).to_be_visible()
-        await expect(self.page.locator("#live-text")).to_have_text("live", timeout=PATIENCE)
+        await expect(self.page.locator("#live-text")).to_have_text("live")
 
     async def tab(self, name: str) -> None:
         await self.page.get_by_role("tab", name=name).click()
@@ -144,8 +144,8 @@ class Visitor:
         await self.button("Place the order").click()
         await expect(self.page.locator("#travels > li")).to_have_count(min(before + 1, 12))
         card = self.journey()
-        await expect(card.locator(".stamp")).not_to_have_text("on its way", timeout=PATIENCE)
-        await expect(card.locator(".check-list li")).to_have_count(13, timeout=PATIENCE)
+        await expect(card.locator(".stamp")).not_to_have_text("on its way")
+        await expect(card.locator(".check-list li")).to_have_count(13)
         return card
 
     async def forge(self, title: str) -> Locator:
@@ -153,7 +153,7 @@ class Visitor:
         before = await self.page.locator("#forged > li").count()
         await self.page.get_by_role("radio", name=title).check()
         await self.button("Send it").click()
-        await expect(self.page.locator("#forged > li")).to_have_count(before + 1, timeout=PATIENCE)
+        await expect(self.page.locator("#forged > li")).to_have_count(before + 1)
         return self.journey("forged")
 
     async def focused(self) -> str:

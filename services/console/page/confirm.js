@@ -22,6 +22,7 @@ export function setUp() {
     if (working) event.preventDefault(); // it can be called off no more
   });
   $("confirm").addEventListener("close", () => {
+    if ($("confirm").open) return; // told late: something else is asked already
     asked?.done(null);
     asked = null;
   });
@@ -34,6 +35,7 @@ export function setUp() {
  */
 export function confirmed({ title, what, verb, danger = false, work }) {
   const { promise, resolve } = Promise.withResolvers();
+  asked?.done(null);
   asked = { work, done: resolve };
   $("confirm-title").textContent = title;
   $("confirm-what").replaceChildren(...what.map((each) => (typeof each === "string" ? h("p", {}, each) : each)));
