@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
     SECP256R1,
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
@@ -23,6 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
     generate_private_key as generate_rsa_key,
 )
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import Algorithm as JwtAlgorithm
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -39,8 +45,33 @@ Algorithm = Literal["ES256", "RS256", "EdDSA"]
 PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
 PublicKey = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
 
+_ES256: Final = ECDSA(SHA256())
+_HALF: Final = 32
+"""Bytes of each of the two numbers that an ES256 signature is (RFC 7518 §3.4)."""
+
+
+class _Es256(ECAlgorithm):
+    """PyJWT's, but that what says how to sign is made once, not for each of the signatures."""
+
+    def __init__(self) -> None:
+        super().__init__(ECAlgorithm.SHA256, SECP256R1)
+
+    def sign(self, msg: bytes, key: EllipticCurvePrivateKey) -> bytes:
+        r, s = decode_dss_signature(key.sign(msg, _ES256))
+        return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
+
+    def verify(self, msg: bytes, key: EllipticCurvePublicKey, sig: bytes) -> bool:  # type: ignore[override]
+        """Whether it is over `msg`; `sig` has its 64 bytes. Private keys are not asked here."""
+        r, s = int.from_bytes(sig[:_HALF], "big"), int.from_bytes(sig[_HALF:], "big")
+        try:
+            key.verify(encode_dss_signature(r, s), msg, _ES256)
+        except InvalidSignature:
+            return False
+        return True
+
+
 _ALGORITHMS: Final[dict[str, JwtAlgorithm]] = {
-    "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+    "ES256": _Es256(),
     "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
     "EdDSA": OKPAlgorithm(),
 }
