@@ -21,6 +21,7 @@ from services.contracts.topology import ORDER_SERVICE, ORDERS_COMMANDS
 from services.local.logins import OPERATOR
 
 MODULE: Final = "benchmarks.ours.consume"
+LIMIT: Final = "benchmarks.peers.limit"
 QUEUE: Final = ORDERS_COMMANDS.name
 DEEP: Final = "bench.deep"
 FEW: Final = 10
@@ -108,6 +109,8 @@ async def _depth(bench: Bench) -> None:
 
     It is filled once, with the same letters again and again: those of one round follow on each
     other, so all differ, and each round has an inbox of its own.
+
+    `limit`: the client library with no work, at both depths: what the broker makes of it.
     """
     settings = bench.settings
     letters = await bench.letters(settings.messages, sessions=FEW)
@@ -117,15 +120,25 @@ async def _depth(bench: Bench) -> None:
         bench.operator, DEEP, letters, times=max(1, settings.depth // settings.messages)
     )
 
-    async def deep() -> Run:
-        job = Job(bench.broker.url(OPERATOR), DEEP, settings.messages, bench.ours())
-        measured = await bench.run_program(MODULE, job)
+    async def deep(module: str, **options: Any) -> Run:
+        job = Job(bench.broker.url(OPERATOR), DEEP, settings.messages, options)
+        measured = await bench.run_program(module, job)
         # What was handed out ahead is back at the head, marked as redelivered: not for others.
         await filling.take(bench.operator, DEEP, PREFETCH)
         await filling.fill(bench.operator, DEEP, letters)
         return measured
 
-    await _compare(bench, "depth", partial(_consume, bench, letters), deep)
+    runs = await bench.side_by_side(
+        "growth.depth",
+        {
+            "smallest": partial(_consume, bench, letters),
+            "largest": lambda: deep(MODULE, **bench.ours()),
+            "limit_smallest": partial(bench.consumer, LIMIT, OPERATOR, QUEUE, letters),
+            "limit_largest": partial(deep, LIMIT),
+        },
+    )
+    bench.ratio("growth.depth", runs["largest"], runs["smallest"])
+    bench.ratio("growth.depth_limit", runs["limit_largest"], runs["limit_smallest"])
     await filling.purge(bench.operator, DEEP)
 
 

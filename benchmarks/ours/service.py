@@ -29,7 +29,7 @@ from services.contracts.topology import ORDER_SERVICE
 from services.logs import configure_logging
 from services.orders.tables import MESSAGING
 from services.orders.work import OrderWork
-from services.runtime import keep_what_is_imported
+from services.runtime import collect_rarely
 from services.telemetry.opening import open_telemetry
 
 PATIENCE: Final = 60.0
@@ -137,5 +137,5 @@ async def _until_done(
 
 def quiet() -> None:
     """As a service starts: what is imported is kept, and nothing is wrong that would be logged."""
-    keep_what_is_imported()
+    collect_rarely()
     configure_logging(service=ORDER_SERVICE, log_format="json", level="warning")
