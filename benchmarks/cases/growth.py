@@ -5,6 +5,7 @@ PostgreSQL, as replicas of a service do.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,8 @@ DEEP: Final = "bench.deep"
 FEW: Final = 10
 LOOK: Final = 0.05
 SMALL_BODY: Final = 200
+LONGER: Final = 3
+"""So many times as many messages as other cases have: what is compared here differs by little."""
 LONG_BODIES: Final = 10
 """So many fewer messages where they are long."""
 
@@ -35,6 +38,10 @@ async def run(bench: Bench) -> None:
     alike = () if bench.settings.quick else (_sessions, _revocations, _body)
     for grow in (*alike, _keys, _depth, _workers):
         await grow(bench)
+
+
+def _count(bench: Bench) -> int:
+    return bench.settings.messages * (1 if bench.settings.quick else LONGER)
 
 
 async def _consume(bench: Bench, letters: list[Letter], **options: Any) -> Run:
@@ -78,7 +85,7 @@ async def _sessions(bench: Bench) -> None:
 
 
 async def _revocations(bench: Bench) -> None:
-    letters = await bench.letters(bench.settings.messages, sessions=FEW)
+    letters = await bench.letters(_count(bench), sessions=FEW)
     most = bench.settings.revocations
     bench.record({"growth.revocations.largest": most})
     await _compare(
@@ -91,7 +98,7 @@ async def _revocations(bench: Bench) -> None:
 
 async def _keys(bench: Bench) -> None:
     """As many active keys of the issuer's, and of the gateway's; each signs its share."""
-    count = bench.settings.messages
+    count = _count(bench)
     keys = add_keys(bench.state, bench.settings.keys)
     few = await bench.letters(count, sessions=FEW)
     many = await bench.letters(count, sessions=2 * bench.settings.keys, keys=keys)
@@ -112,16 +119,14 @@ async def _depth(bench: Bench) -> None:
 
     `limit`: the client library with no work, at both depths: what the broker makes of it.
     """
-    settings = bench.settings
-    letters = await bench.letters(settings.messages, sessions=FEW)
-    bench.record({"growth.depth.largest": settings.depth})
+    count, depth = _count(bench), bench.settings.depth
+    letters = await bench.letters(count, sessions=FEW)
+    bench.record({"growth.depth.largest": depth})
     await filling.make_queue(bench.operator, DEEP)
-    await filling.fill(
-        bench.operator, DEEP, letters, times=max(1, settings.depth // settings.messages)
-    )
+    await filling.fill(bench.operator, DEEP, letters, times=math.ceil(depth / count))
 
     async def deep(module: str, **options: Any) -> Run:
-        job = Job(bench.broker.url(OPERATOR), DEEP, settings.messages, options)
+        job = Job(bench.broker.url(OPERATOR), DEEP, count, options)
         measured = await bench.run_program(module, job)
         # What was handed out ahead is back at the head, marked as redelivered: not for others.
         await filling.take(bench.operator, DEEP, PREFETCH)

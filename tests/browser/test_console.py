@@ -373,6 +373,25 @@ async def _back_to(attendant: Attendant, name: str) -> None:
     pytest.fail(f"{name} is out of the keyboard's reach")
 
 
+async def test_who_is_asked_again_at_once_can_still_answer(attend: Attend, mail: Mail) -> None:
+    """A dialog tells of its end later, when the next one may be open already."""
+    late = await mail.late()
+    attendant = await attend()
+    await attendant.sign_in()
+    await attendant.go("Refused")
+    page = attendant.page
+    await page.get_by_label(f"Pick {late}").check()
+    await attendant.button("Release…").click()
+
+    await page.evaluate("""() => {
+        document.getElementById("confirm").close();
+        document.getElementById("release").click();
+    }""")
+    await attendant.agree()
+
+    await expect(page.locator("#outcome")).to_contain_text("1 released")
+
+
 async def test_nothing_is_kept_beyond_the_page(attend: Attend) -> None:
     attendant = await attend()
     await attendant.sign_in()
