@@ -185,7 +185,5 @@ def test_a_requirement_that_is_not_locked_is_told(project: Path) -> None:
     requirements = project.parent / "requirements.txt"
     requirements.write_text("")
 
-    with pytest.raises(ReleaseError) as refused:
+    with pytest.raises(ReleaseError, match=r"pip .*ended with 1: .*rich"):
         install(wheel, requirements, project.parent / "venv")
-
-    assert "pip check" in str(refused.value)
