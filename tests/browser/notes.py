@@ -20,7 +20,11 @@ TITLE: Final = "Notes & more"
 CARNET: Final = [sys.executable, "-c", "from services.cli.main import main; main()"]
 WITHIN: Final = 20.0
 
-_PAGE: Final = b"<!doctype html><html lang=en><title>Notes</title><h1>Back at Notes</h1>"
+_PAGE: Final = (
+    b"<!doctype html><html lang=en><title>Notes</title>"
+    b'<link rel="icon" href="data:,"><h1>Back at Notes</h1>'
+)
+"""With an icon: the browser would ask for one, also when the app is gone, and complain."""
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n"
 
 
