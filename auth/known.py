@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 from auth.keyset import KeySet
 from auth.tokens import IssuedClaims
 
-REMEMBERED: Final = 50_000
-"""The latest used so many, about 600 bytes each: 30 MiB once so many have come, and none before.
+REMEMBERED: Final = 100_000
+"""The latest used so many, about 600 bytes each: 60 MiB once so many have come, and none before.
 
 One with a thousand characters of scope that no other has takes 1.6 KiB.
 """

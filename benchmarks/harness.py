@@ -32,6 +32,9 @@ from services.local.logins import OPERATOR
 from tests.databases import Postgres
 from tests.engine import UnavailableError
 
+LONGER: Final = 3
+"""So many times as many messages as other runs have those of which little is to be told apart, or
+whose beginning would be a part of the figure."""
 RUN_WITHIN: Final = 600.0
 END_WITHIN: Final = 30.0
 
@@ -53,7 +56,7 @@ class Settings:
     rounds: int = 5
     messages: int = 5_000
     users: int = 10
-    sessions: int = 20_000
+    sessions: int = 100_000
     revocations: int = 100_000
     keys: int = 50
     depth: int = 1_000_000
@@ -61,6 +64,11 @@ class Settings:
     workers: int = 4
     lanes: int = 1
     quick: bool = False
+
+    @property
+    def longer(self) -> int:
+        """Messages of a long run."""
+        return self.messages if self.quick else LONGER * self.messages
 
 
 QUICK: Final = Settings(

@@ -24,7 +24,7 @@ CELERY: Final = "bench.celery"
 
 
 async def run(bench: Bench) -> None:
-    count = bench.settings.messages
+    count = bench.settings.longer
     few = await bench.letters(count, sessions=FEW)
     many = await bench.letters(count, sessions=min(MANY, count))
     plain = [letter.unsealed() for letter in few]
@@ -71,7 +71,7 @@ async def _celery(bench: Bench) -> Any:
     """Its messages are of its own making: sent once, taken as they are, and put back each round."""
     folder = bench.fresh_path("celery")
     celery_keys.make(folder)
-    count, options = bench.settings.messages, {"celery": str(folder)}
+    count, options = bench.settings.longer, {"celery": str(folder)}
     await filling.make_queue(bench.operator, CELERY)
     sending = Job(bench.operator, CELERY, count, options)
     await bench.run_program("benchmarks.peers.celery_auth", sending, arguments=["send"])

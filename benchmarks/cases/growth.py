@@ -28,8 +28,6 @@ DEEP: Final = "bench.deep"
 FEW: Final = 10
 LOOK: Final = 0.05
 SMALL_BODY: Final = 200
-LONGER: Final = 3
-"""So many times as many messages as other cases have: what is compared here differs by little."""
 LONG_BODIES: Final = 10
 """So many fewer messages where they are long."""
 
@@ -38,10 +36,6 @@ async def run(bench: Bench) -> None:
     alike = () if bench.settings.quick else (_sessions, _revocations, _body)
     for grow in (*alike, _keys, _depth, _workers):
         await grow(bench)
-
-
-def _count(bench: Bench) -> int:
-    return bench.settings.messages * (1 if bench.settings.quick else LONGER)
 
 
 async def _consume(bench: Bench, letters: list[Letter], **options: Any) -> Run:
@@ -85,7 +79,7 @@ async def _sessions(bench: Bench) -> None:
 
 
 async def _revocations(bench: Bench) -> None:
-    letters = await bench.letters(_count(bench), sessions=FEW)
+    letters = await bench.letters(bench.settings.longer, sessions=FEW)
     most = bench.settings.revocations
     bench.record({"growth.revocations.largest": most})
     await _compare(
@@ -98,7 +92,7 @@ async def _revocations(bench: Bench) -> None:
 
 async def _keys(bench: Bench) -> None:
     """As many active keys of the issuer's, and of the gateway's; each signs its share."""
-    count = _count(bench)
+    count = bench.settings.longer
     keys = add_keys(bench.state, bench.settings.keys)
     few = await bench.letters(count, sessions=FEW)
     many = await bench.letters(count, sessions=2 * bench.settings.keys, keys=keys)
@@ -119,7 +113,7 @@ async def _depth(bench: Bench) -> None:
 
     `limit`: the client library with no work, at both depths: what the broker makes of it.
     """
-    count, depth = _count(bench), bench.settings.depth
+    count, depth = bench.settings.longer, bench.settings.depth
     letters = await bench.letters(count, sessions=FEW)
     bench.record({"growth.depth.largest": depth})
     await filling.make_queue(bench.operator, DEEP)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from messaging.consumer import CommandConsumer
 from messaging.consumer_parts import ConsumerParts, RefusalHook
 from messaging.database import open_database
 from messaging.migrations import upgrade
-from messaging.pause import first_of
 from messaging.publisher import Publisher
 from messaging.signatures import CheckedHere, CheckingProcess
 from messaging.telemetry import Telemetry
@@ -126,13 +126,16 @@ async def _until_done(
     counts: Counter[str], meter: Meter, count: int, woken: asyncio.Event, stopped: asyncio.Event
 ) -> None:
     while not stopped.is_set() and not (count and meter.handled >= count):
-        await first_of(woken, stopped, timeout=LOOK)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK):
+                await woken.wait()
         woken.clear()
         if counts["done"] != meter.handled:
             meter.handled = counts["done"]
-            meter.end()
+            meter.stop()
         if counts.total() != counts["done"]:
             raise SpoiltError(str(counts))
+    meter.count_processor_time()
 
 
 def quiet() -> None:
