@@ -2,9 +2,8 @@
 
 Python's SQLite driver works in a thread, which lets go of the interpreter's lock for every row that
 it writes or reads, and waits for it again, beside a loop that seldom lets go of it. So there a
-statement writes many rows in one step, none says which, and the driver is called directly: for
-SQLAlchemy a statement is three calls of that thread. PostgreSQL is given a column of all rows as
-one value.
+statement writes many rows in one step, none says which, and the driver is called directly.
+PostgreSQL is given a column of all rows as one value.
 """
 
 import json
@@ -21,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 Row = Mapping[str, object]
 Key = tuple[object, ...]
 
-_SIZES: Final = (1, 4, 16, 64)
+_SIZES: Final = (1, 4, 16, 64, 256)
 """Rows that a statement has room for on SQLite: so few sizes that the driver keeps all prepared."""
 
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -24,6 +25,7 @@ from sqlalchemy.util import immutabledict
 from messaging.database_faults import connect_faults, database_faults
 from messaging.errors import DatabaseExposedError, DatabaseUrlError
 from messaging.metrics import Metrics
+from messaging.sqlite_driver import Connection
 
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -149,6 +151,7 @@ def _create_engine(url: URL) -> AsyncEngine:
             pool_use_lifo=True,
             hide_parameters=True,
             insertmanyvalues_page_size=PAGE,
+            connect_args={"async_creator_fn": Connection.open},
         )
         event.listen(engine.sync_engine, "do_connect", _open_sqlite)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -215,7 +218,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: SyncConnection) -> None:
     # A writer takes the lock at once. One that reads first and then writes is refused, at any
     # time-out, when somebody else wrote in between (sqlite.org/isolation.html).
     writes = connection.get_execution_options().get(_WRITES)
