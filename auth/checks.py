@@ -1,5 +1,6 @@
 """The single checks that `auth.verifier` puts in order. Each returns or refuses."""
 
+from functools import lru_cache
 from typing import NoReturn
 
 from auth.claims import LEEWAY, is_public, service_subject
@@ -52,7 +53,12 @@ def named_clients(claims: CarnetClaims | AccessClaims) -> frozenset[str]:
     through = claims.actors if isinstance(claims, CarnetClaims) else (claims.client_id,)
     service = service_subject("")
     own = (claims.sub.removeprefix(service),) if claims.sub.startswith(service) else ()
-    return frozenset(client for client in (*through, *own) if not is_public(client))
+    return _with_a_key(through + own)
+
+
+@lru_cache(maxsize=1_024)
+def _with_a_key(clients: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(client for client in clients if not is_public(client))
 
 
 def check_binding(

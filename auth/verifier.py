@@ -559,6 +559,5 @@ class Verifier:
     def _check_revocation(self, claims: CarnetClaims | AccessClaims, *, now: float) -> None:
         self._trust.require_fresh(now)
         self._trust.revocations.check(session=claims.sid, subject=claims.sub, epoch=claims.epoch)
-        withdrawn = named_clients(claims) - self._trust.key_set.clients.keys()
-        if withdrawn:
+        if not named_clients(claims) <= self._trust.key_set.clients.keys():
             raise RevokedTokenError(Code.REVOKED, "its client was withdrawn by the trust root")

@@ -8,15 +8,17 @@ import json
 import signal
 import struct
 import sys
-from typing import Any, BinaryIO, Final
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Final
 
 from auth.keys import VerificationKey
 
 LENGTH: Final = struct.Struct(">I")
-"""A question is its length in bytes, and a JSON object:
+SIGNED: Final = struct.Struct(">III")
+"""A question has two parts, each behind its length in bytes:
 
-    keys         public JWKs that were not asked about before; they are counted from 0 on
-    signatures   for each: which of the keys, the signing input, the signature in hexadecimal digits
+    keys         a JSON array of public JWKs not asked about before; they are counted from 0 on
+    signatures   for each: which of the keys, the lengths of signing input and signature, and these
 
 The answer is a byte for each signature: 1 if it holds, else 0.
 """
@@ -27,22 +29,34 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     keys: list[VerificationKey] = []
-    while (question := _next(questions)) is not None:
-        keys.extend(map(VerificationKey.from_jwk, question["keys"]))
-        answers.write(bytes(_holds(keys, *each) for each in question["signatures"]))
+    while new := _next(questions):
+        keys.extend(map(VerificationKey.from_jwk, json.loads(new)))
+        signatures = unpack(_next(questions))
+        answers.write(bytes(keys[key].verify(signed, by) for key, signed, by in signatures))
         answers.flush()
 
 
-def _next(questions: BinaryIO) -> dict[str, Any] | None:
+def pack(signatures: Iterable[tuple[int, bytes, bytes]]) -> bytes:
+    """The second part of a question."""
+    return b"".join(
+        SIGNED.pack(key, len(signing_input), len(signature)) + signing_input + signature
+        for key, signing_input, signature in signatures
+    )
+
+
+def unpack(part: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """What was packed."""
+    at = 0
+    while at < len(part):
+        key, signed, by = SIGNED.unpack_from(part, at)
+        start = at + SIGNED.size
+        at = start + signed + by
+        yield key, part[start : start + signed], part[start + signed : at]
+
+
+def _next(questions: BinaryIO) -> bytes:
     length = questions.read(LENGTH.size)
-    if len(length) < LENGTH.size:
-        return None
-    question: dict[str, Any] = json.loads(questions.read(*LENGTH.unpack(length)))
-    return question
-
-
-def _holds(keys: list[VerificationKey], key: int, signing_input: str, signature: str) -> bool:
-    return keys[key].verify(signing_input.encode("ascii"), bytes.fromhex(signature))
+    return questions.read(*LENGTH.unpack(length)) if len(length) == LENGTH.size else b""
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from messaging.signatures import CheckedHere, Signatures
 from messaging.tables import MessagingTables
 from messaging.unit_of_work import UnitOfWork
 
-PREFETCH: Final = 400
+PREFETCH: Final = 1_000
 CONCURRENCY: Final = 16
 DRAIN: Final = 20.0
 TIME_LIMIT: Final = 60.0

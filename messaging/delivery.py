@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -136,7 +137,7 @@ class Delivery:
     registration: Registration
     life: float | None = None
     """Seconds that its publisher gave it in the queue (`expiration`); None for ever."""
-    arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    arrived_at: float = field(default_factory=time.monotonic)
     opened_at: float = 0.0
     """When its verification began, in seconds since the epoch."""
     opened_in: float = 0.0
@@ -174,7 +175,7 @@ class Delivery:
     @property
     def waited(self) -> float:
         """Seconds since it arrived here."""
-        return asyncio.get_running_loop().time() - self.arrived_at
+        return time.monotonic() - self.arrived_at
 
     @property
     def trace(self) -> dict[str, str]:
@@ -188,11 +189,12 @@ class Delivery:
             RefusalError: `forbidden_header`: a `CC` or `BCC` that delivers copies elsewhere.
         """
         if self._unverified is None:
-            self._unverified = UnverifiedMessage(
+            unverified = UnverifiedMessage(
                 body=self.body, headers=self.headers, type=self.type, reply_to=self.reply_to
             )
-        if not COPY_HEADERS.isdisjoint(self._unverified.named):
-            raise RefusalError(Code.FORBIDDEN_HEADER, "CC and BCC are not allowed")
+            if not COPY_HEADERS.isdisjoint(unverified.named):
+                raise RefusalError(Code.FORBIDDEN_HEADER, "CC and BCC are not allowed")
+            self._unverified = unverified
         return self._unverified
 
     async def ack(self) -> None:

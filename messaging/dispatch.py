@@ -64,7 +64,7 @@ from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
 from messaging.tracing import code_of
 
-TOGETHER: Final = 50
+TOGETHER: Final = 100
 """Deliveries that are verified at once, at most; those of several times may share a transaction."""
 
 SHARING: Final = 1
@@ -457,7 +457,7 @@ def _companies(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
 def _signed(opened: Opened, verdicts: Iterator[bool]) -> Opened | RefusalError:
     """It, if its signatures hold: the next verdicts are theirs."""
     try:
-        opened.take_verdicts([next(verdicts) for _ in opened.signatures])
+        opened.take_verdicts([next(verdicts) for _ in opened.unread])
     except RefusalError as refusal:
         return refusal
     return opened

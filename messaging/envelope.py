@@ -88,10 +88,10 @@ def trace_of(headers: Mapping[str, object]) -> dict[str, str]:
     A `tracestate` is longer than the 512 characters that everybody passes on: it is left out,
     as it is without a `traceparent`.
     """
-    parent, state = (headers.get(name) for name in TRACE_HEADERS)
+    parent = headers.get("traceparent")
     if not isinstance(parent, str) or not _TRACEPARENT.fullmatch(parent):
         return {}
-    trace = {"traceparent": parent}
+    trace, state = {"traceparent": parent}, headers.get("tracestate")
     if isinstance(state, str) and _TRACESTATE.fullmatch(state):
         trace["tracestate"] = state
     return trace

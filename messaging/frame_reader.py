@@ -86,37 +86,31 @@ class FrameReader:
         start, waiting = 0, len(self._frames)
         before = self.frames
         while len(data) - start >= _FRAMING:
-            end = self._end_of(data, start)
+            frame_type, channel, size = _HEAD.unpack_from(data, start)
+            refused = data.startswith(_PROTOCOL_HEADER, start)  # the broker speaks another version
+            end = start + (_PROTOCOL_HEADER_SIZE if refused else _FRAMING + size)
             if end > len(data):
                 break
-            self._take(data, start, end)
+            self.frames += 1
+            if refused:
+                self._frames.append(data[start:end])
+            else:
+                payload = data[start + _HEAD.size : end - 1]
+                self._take(frame_type, channel, payload, data[end - 1])
             start = end
         self._rest = data[start:]
         if len(self._frames) - waiting < self.frames - before:  # a tap took some
             self._give_sign_of_life()
 
-    @staticmethod
-    def _end_of(data: bytes, start: int) -> int:
-        if data.startswith(_PROTOCOL_HEADER, start):  # the broker refuses ours
-            return start + _PROTOCOL_HEADER_SIZE
-        _, _, size = _HEAD.unpack_from(data, start)
-        return start + _FRAMING + int(size)
-
-    def _take(self, data: bytes, start: int, end: int) -> None:
-        """One frame: to a tap, or to where the library finds it."""
-        self.frames += 1
-        frame_type, channel, _ = _HEAD.unpack_from(data, start)
-        payload = data[start + _HEAD.size : end - 1]
-        if data[end - 1] == constants.FRAME_END and self._tapped(frame_type, channel, payload):
-            return
-        if data.startswith(_PROTOCOL_HEADER, start):
-            self._frames.append(data[start:end])
+    def _take(self, frame_type: int, channel: int, payload: bytes, last: int) -> None:
+        """One frame: to a tap, or to where the library finds it. `last`: its end octet."""
+        if last == constants.FRAME_END and self._tapped(frame_type, channel, payload):
             return
         payload = readable_payload(frame_type, payload)
         if channel == 0 and frame_type == constants.FRAME_METHOD:
             self._note(payload)
         head = _HEAD.pack(frame_type, channel, len(payload))
-        self._frames.append(head + payload + data[end - 1 : end])
+        self._frames.append(head + payload + bytes((last,)))
 
     def _tapped(self, frame_type: int, channel: int, payload: bytes) -> bool:
         match frame_type:

@@ -68,12 +68,10 @@ def inbox_table(metadata: MetaData) -> Table:
 def value_of(message: VerifiedMessage) -> str:
     """What makes two messages with one id the same one: subject, type, body."""
     seal = message.seal
-    parts = (subject_of(message), seal.ty, seal.bh)
-    state = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        state.update(len(data).to_bytes(4, "big") + data)
-    return state.hexdigest()
+    parts = [part.encode() for part in (subject_of(message), seal.ty, seal.bh)]
+    return hashlib.sha256(
+        b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    ).hexdigest()
 
 
 def subject_of(message: VerifiedMessage) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from auth.keys import Signature
-from messaging.checking import LENGTH
+from messaging.checking import LENGTH, pack
 from messaging.pause import Backoff, first_of
 
 DEADLINE: Final = 5.0
@@ -154,14 +154,15 @@ class _Process:
 
     def _question(self, signatures: Sequence[Signature]) -> bytes:
         new: list[dict[str, Any]] = []
-        asked: list[tuple[int, str, str]] = []
-        for key, signing_input, signature in signatures:
+        for key, _, _ in signatures:
             if key.kid not in self.keys:
                 self.keys[key.kid] = len(self.keys)
                 new.append(dict(key.jwk))
-            asked.append((self.keys[key.kid], signing_input.decode("ascii"), signature.hex()))
-        question = json.dumps({"keys": new, "signatures": asked}).encode("ascii")
-        return LENGTH.pack(len(question)) + question
+        parts = (
+            json.dumps(new).encode("ascii"),
+            pack((self.keys[key.kid], signed, by) for key, signed, by in signatures),
+        )
+        return b"".join(LENGTH.pack(len(part)) + part for part in parts)
 
     async def end(self) -> None:
         """End it; it has nothing to lose."""

@@ -9,7 +9,7 @@ library's way.
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pamqp.commands import Basic
 
@@ -29,8 +29,7 @@ _TAG: Final = struct.Struct(">Q?")
 _MULTIPLE: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Tapped:
+class Tapped(NamedTuple):
     """One delivery as the broker sent it. Nothing in it is believed."""
 
     tag: int
@@ -143,9 +142,7 @@ class Assembly:
         content = self._open.get(channel)
         if content is None:
             return False
-        header = read_header(payload)
-        content.properties = header.properties
-        content.missing = header.body_size
+        content.properties, content.missing = read_header(payload)
         if not content.missing:
             self._end(channel, content)
         return True
