@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from auth.errors import Code, RevokedTokenError
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RevocationList:
     """Revocations in force, in memory. Each goes once every token that it hits is gone.
 
@@ -17,6 +17,8 @@ class RevocationList:
     _subjects: dict[str, tuple[int, int]] = field(default_factory=dict)
     _due: dict[int, list[str]] = field(default_factory=dict)
     """Whom to look at from which second on, so that to forget takes no look at all the others."""
+    changes: int = 0
+    """How often something was added."""
 
     def __len__(self) -> int:
         return len(self._sessions) + len(self._subjects)
@@ -24,11 +26,13 @@ class RevocationList:
     def revoke_session(self, session: str, *, until: int) -> None:
         """Refuse every token of a session, up to `until` (seconds since the epoch)."""
         if until > self._sessions.get(session, 0):
+            self.changes += 1
             self._sessions[session] = until
             self._due.setdefault(until, []).append(session)
 
     def revoke_subject(self, subject: str, *, epoch: int, until: int) -> None:
         """Refuse a subject's tokens of an epoch lower than `epoch`, up to `until`."""
+        self.changes += 1
         held_epoch, held_until = self._subjects.get(subject, (0, 0))
         self._subjects[subject] = (max(epoch, held_epoch), max(until, held_until))
         if until > held_until:

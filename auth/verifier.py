@@ -71,6 +71,7 @@ from auth.message import (
 )
 from auth.policy import Expiry, Policy, at_processing
 from auth.release import Lift, ReleaseClaims, check_release_time
+from auth.revocation import RevocationList
 from auth.seal import MAX_EVENT_AGE, MAX_REQUEST_AGE, Kind, SealClaims, digest
 from auth.signers import Issued, Reading, Signers
 from auth.strict import split_token
@@ -88,7 +89,7 @@ class _Tokens(NamedTuple):
     unread: Sequence[Reading[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
     """A message after checks 1 to 5, of which nothing is believed yet.
 
@@ -132,6 +133,18 @@ class Opened:
         """
         for token, holds in zip(self.unread, verdicts, strict=True):
             token.take_verdict(holds=holds)
+
+
+class Moment(NamedTuple):
+    """All that checks 10 to 12 judge by besides the message: equal ones judge it alike.
+
+    second: up to which it is: NumericDates are whole, so within one nothing ends.
+    """
+
+    key_set: KeySet
+    revocations: RevocationList
+    changes: int
+    second: int
 
 
 class Verifier:
@@ -211,6 +224,20 @@ class Verifier:
             return self.command(message, route, policy, expiry, now=now)
         self._admit(genuine, policy, expiry, now=now)
         return genuine
+
+    def moment(self, now: float) -> Moment:
+        """By what it would judge a message now."""
+        revocations = self._trust.revocations
+        return Moment(self._trust.key_set, revocations, revocations.changes, math.ceil(now))
+
+    def fresh_moment(self, now: float) -> Moment:
+        """As `moment`; messages that were admitted at an equal one need no `command_again`.
+
+        Raises:
+            TrustUnavailableError: pause and ask again.
+        """
+        self._trust.require_fresh(now)
+        return self.moment(now)
 
     def _still_counts(self, key_set: KeySet, *, now: float) -> bool:
         """Whether what was found under this key set is true; else it is to be found anew."""

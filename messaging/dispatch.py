@@ -40,7 +40,7 @@ from typing import Final
 import structlog
 
 from auth.errors import RefusalError, TrustUnavailableError
-from auth.verifier import Opened
+from auth.verifier import Moment, Opened
 from messaging.consumer_parts import ConsumerParts
 from messaging.consumer_telemetry import ConsumerTelemetry
 from messaging.delivery import Delivery, Registration
@@ -64,7 +64,7 @@ from messaging.subscriptions import Subscriptions
 from messaging.topology import WorkQueue
 from messaging.tracing import code_of
 
-TOGETHER: Final = 100
+TOGETHER: Final = 200
 """Deliveries that are verified at once, at most; those of several times may share a transaction."""
 
 SHARING: Final = 1
@@ -282,8 +282,9 @@ class Dispatcher:
 
     async def _judge(self, opening: Opening) -> list[Verdict]:
         began, now = time.perf_counter(), self._parts.clock()
+        at = self._parts.verifier.moment(now)
         verdicts = [
-            each if isinstance(each, RefusalError) else await self._accept(each, delivery, now)
+            each if isinstance(each, RefusalError) else await self._accept(each, delivery, now, at)
             for delivery, each in opening
         ]
         few = [delivery for delivery, _ in opening]
@@ -297,7 +298,7 @@ class Dispatcher:
         except RefusalError as refusal:
             return refusal
 
-    async def _accept(self, opened: Opened, delivery: Delivery, now: float) -> Verdict:
+    async def _accept(self, opened: Opened, delivery: Delivery, now: float, at: Moment) -> Verdict:
         """What it is, as far as it is genuine and may be started."""
         handler = self._handlers.choose(delivery.type)
         try:
@@ -305,7 +306,7 @@ class Dispatcher:
         except RefusalError as refusal:
             return refusal
         if message.release is not None and message.release.what == "discard":
-            return Accepted(handler, message, discarded=True)
+            return Accepted(handler, message, at, discarded=True)
         try:
             if delivery.redelivered:
                 await self._handling.start(message, now)
@@ -318,8 +319,8 @@ class Dispatcher:
         except DatabaseUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - raised again by `perform`, where it counts
-            return Accepted(handler, message, failure=error)
-        return Accepted(handler, message, command=command, about=about)
+            return Accepted(handler, message, at, failure=error)
+        return Accepted(handler, message, at, command=command, about=about)
 
     # What becomes of them
 
@@ -359,7 +360,10 @@ class Dispatcher:
 
     async def _perform_together(self, together: Sequence[tuple[Accepted, Delivery]]) -> None:
         now = self._parts.clock()
+        at = self._parts.verifier.fresh_moment(now)
         for place, (accepted, delivery) in enumerate(together):
+            if accepted.at == at:
+                continue
             try:
                 self._verify_again(accepted, delivery, now)
             except RefusalError as refusal:

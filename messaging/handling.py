@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth.checks import bearer_token, only_header
 from auth.errors import Code, RefusalError, TrustUnavailableError
 from auth.message import AUTHORIZATION, CARNET_SEAL, VerifiedMessage
+from auth.verifier import Moment
 from messaging.consumer_parts import ConsumerParts
 from messaging.contract import Command, Event
 from messaging.database_faults import is_database_fault
@@ -46,16 +47,18 @@ ASIDE: Final = timedelta(seconds=30)
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """A delivery that is genuine, and what is to be done about it.
 
+    at: by what it was found so.
     command, about: its body, and what that is about; `failure` is why we could not read it.
     discarded: an operator says that nothing is to be done.
     """
 
     handler: CommandHandler
     message: VerifiedMessage
+    at: Moment
     command: Command | Event | None = None
     about: str | None = None
     failure: Exception | None = None

@@ -13,8 +13,9 @@ from auth.claims import LEEWAY
 from auth.errors import Code, RefusalError, TrustUnavailableError
 from auth.keyset import KeySet
 from auth.message import AUTHORIZATION, UnverifiedMessage
-from auth.policy import public
+from auth.policy import at_processing, public
 from auth.release import MAX_RELEASE_LIFE
+from auth.revocation import RevocationList
 from auth.signers import Signers
 from auth.statement import ISSUER as ISSUERS_KEYS
 from auth.statement import KeySetDraft
@@ -595,3 +596,76 @@ def test_under_an_expired_statement_what_has_no_form_is_refused_all_the_same(
 
     assert _refusal(lambda: desk.whole(spoilt)).code == Code.MALFORMED_TOKEN
     assert _refusal(lambda: desk.open(spoilt)).code == Code.MALFORMED_TOKEN
+
+
+# Who was admitted at a moment is admitted at an equal one
+
+
+def _ended(desk: Desk) -> None:
+    desk.trust.revocations.revoke_session(ENDED, until=NOW + DAY)
+
+
+def _ended_for_all(desk: Desk) -> None:
+    desk.trust.revocations.revoke_subject("somebody", epoch=7, until=NOW + DAY)
+
+
+def _told_anew(desk: Desk) -> None:
+    desk.trust.revocations = RevocationList()
+
+
+def _a_second_later(desk: Desk) -> None:
+    desk.now += 1
+
+
+CHANGES: dict[str, Callable[[Desk], object]] = {
+    "a session was ended": _ended,
+    "a subject's access was ended": _ended_for_all,
+    "all revocations are told anew": _told_anew,
+    "other keys count": lambda desk: desk.believe(lambda _: None),
+    "the next second has begun": _a_second_later,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_it_is_another_moment_once_a_verdict_may_be_another(
+    change: Callable[[Desk], object],
+) -> None:
+    desk = Desk(command_scene())
+    desk.now = NOW + 0.5
+    moment = desk.verifier.moment(desk.now)
+    assert desk.verifier.fresh_moment(desk.now + 0.5) == moment
+
+    change(desk)
+
+    assert desk.verifier.fresh_moment(desk.now) != moment
+
+
+def test_there_is_no_moment_to_go_by_while_trust_is_stale() -> None:
+    desk = Desk(command_scene())
+    end = desk.trust.key_set.expires_at
+
+    assert desk.verifier.moment(end + 1).second == end + 1
+    with pytest.raises(TrustUnavailableError):
+        desk.verifier.fresh_moment(end + 1)
+
+
+@pytest.mark.parametrize("ends", ["seal", "carnet"])
+@pytest.mark.parametrize("after", [-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("later", [0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
+def test_nothing_ends_within_a_moment(ends: str, after: float, later: float) -> None:
+    """Around the very last second in which a message is taken."""
+    scene = replace(command_scene(), expiry=at_processing())
+    short = scene.with_seal(exp=NOW + 100) if ends == "seal" else scene.with_carnet(exp=NOW + 100)
+    desk = Desk(short)
+    first = NOW + 100 + LEEWAY + after
+
+    def admitted(now: float) -> bool:
+        desk.now = now
+        try:
+            desk.whole()
+        except RefusalError:
+            return False
+        return True
+
+    if desk.verifier.moment(first) == desk.verifier.moment(first + later):
+        assert admitted(first) == admitted(first + later)
