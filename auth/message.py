@@ -35,7 +35,7 @@ class Route:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UnverifiedMessage:
     """A message as the broker handed it over. Nothing in it is believed.
 
@@ -52,7 +52,7 @@ class UnverifiedMessage:
         named: dict[str, list[tuple[str, object]]] = {}
         for name, value in self.headers.items():
             named.setdefault(name.lower(), []).append((name, value))
-        object.__setattr__(self, "named", named)
+        self.named = named
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,8 +351,9 @@ class Dispatcher:
             else:
                 deliveries = [delivery for _, delivery in rest]
                 self._counts["done"] += len(rest)
-                for delivery in deliveries:
-                    self._watched(delivery, Ack())
+                if self._parts.journeys is not None:
+                    for delivery in deliveries:
+                        self._parts.journeys.settled(delivery, Ack())
                 await _acknowledge(deliveries)
                 self._telemetry.done(deliveries)
                 return {accepted.id for accepted, _ in rest}

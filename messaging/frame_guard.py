@@ -8,6 +8,7 @@ replaced by none. It then arrives like any other without a token, and is refused
 """
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 from pamqp import constants
@@ -59,10 +60,8 @@ def _usual(payload: bytes) -> Basic.Properties | None:
         if flags & ~_USUAL:
             return None
         at += _FLAGS.size
-        for name, flag in _PROPERTIES:
-            if not flags & flag:
-                continue
-            value: object
+        value: object
+        for name in _named(flags):
             if name == "headers":
                 start, at = at + _LONG.size, at + _LONG.size + _LONG.unpack_from(payload, at)[0]
                 value = _texts(payload, start, at)
@@ -75,6 +74,12 @@ def _usual(payload: bytes) -> Basic.Properties | None:
     except (IndexError, ValueError, struct.error):
         return None
     return properties if at <= len(payload) else None
+
+
+@lru_cache(maxsize=64)
+def _named(flags: int) -> list[str]:
+    """The properties that are there, in their order."""
+    return [name for name, flag in _PROPERTIES if flags & flag]
 
 
 def _texts(payload: bytes, at: int, end: int) -> dict[str, str]:

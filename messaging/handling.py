@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -137,7 +136,7 @@ class Handling:
                     work = self._work(session, message, delivery, now)
                     work.may_act(onward)
                     async with asyncio.timeout(self._parts.time_limit):
-                        with _cancellations_of_others():
+                        with _CANCELLATIONS_OF_OTHERS:
                             await self._run(accepted, delivery, work)
                             handled_at = time.time()
                             await work.flush()
@@ -249,7 +248,7 @@ class Handling:
         self, place: int, accepted: Accepted, delivery: Delivery, work: UnitOfWork
     ) -> None:
         try:
-            with _cancellations_of_others():
+            with _CANCELLATIONS_OF_OTHERS:
                 await self._run(accepted, delivery, work)
         except Exception as error:
             # Whatever it was: it is done again by itself, and then this is looked at.
@@ -348,7 +347,7 @@ class Handling:
         try:
             async with work.session.begin_nested():
                 async with asyncio.timeout(self._parts.time_limit):
-                    with _cancellations_of_others():
+                    with _CANCELLATIONS_OF_OTHERS:
                         await self._parts.on_refused(refusal, message, work)
                         await work.flush()
                 await self._add_outgoing(work, delivery)
@@ -406,16 +405,20 @@ async def _handle(accepted: Accepted, work: UnitOfWork) -> None:
     await accepted.handler.handle(accepted.command, accepted.message, work)
 
 
-@contextmanager
-def _cancellations_of_others() -> Iterator[None]:
+class _CancellationsOfOthers:
     """What a handler waits for may be cancelled. That cancels nothing of ours: it has failed."""
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise RuntimeError("what it waited for was cancelled") from error
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                raise RuntimeError("what it waited for was cancelled") from error
+
+
+_CANCELLATIONS_OF_OTHERS: Final = _CancellationsOfOthers()
+"""No generator: it is entered for each message."""
 
 
 def _outlives(message: VerifiedMessage, wait: RetryQueue, now: float) -> bool:

@@ -213,7 +213,12 @@ def make_statement() -> str:
 
 
 def make_carnet(
-    *, audience: str = MARKET, scope: str = SELL_SCOPE, now: float | None = None, life: int = 300
+    *,
+    audience: str = MARKET,
+    scope: str = SELL_SCOPE,
+    session: str = "session-of-alice-0001",
+    now: float | None = None,
+    life: int = 300,
 ) -> str:
     """A carnet of Alice's for the gateway to seal with."""
     now = time.time() if now is None else now
@@ -226,7 +231,7 @@ def make_carnet(
         exp=int(now) + 900,
         jti=secrets.token_urlsafe(16),
         scope=scope,
-        sid="session-of-alice-0001",
+        sid=session,
         epoch=1,
         auth_time=int(now),
     )

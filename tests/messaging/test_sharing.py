@@ -15,7 +15,7 @@ from auth.message import CARNET_SEAL
 from auth.verifier import Opened, Verifier
 from messaging.errors import DatabaseUnavailableError, NotYetError, RepeatedError
 from messaging.unit_of_work import UnitOfWork
-from tests.messaging.market import GATEWAY, MARKET, WORK, Message, Sell, sell
+from tests.messaging.market import GATEWAY, MARKET, WORK, Message, Sell, make_carnet, sell
 from tests.messaging.raw import until
 from tests.messaging.stall import TABLES, Stall
 
@@ -308,6 +308,27 @@ async def test_who_grows_too_old_meanwhile_is_refused_and_nobody_else(sharing: S
     assert (await sharing.dead_letter()).headers["carnet-reason"] == "too_old"
     await until(lambda: sharing.consumer.counts["done"] == FILLERS + 4)
     assert await sales(sharing) == ["0", "1", "2", "3"]
+
+
+async def test_who_is_revoked_meanwhile_is_refused_and_nobody_else(sharing: Stall) -> None:
+    """Within the second in which all were verified."""
+    second, other = time.time(), "session-of-alice-0002"
+    messages = numbered(4)
+    revoked = sell("revoked").but(carnet=make_carnet(session=other))
+
+    async def end_it(command: Sell) -> None:
+        if command.what == "0" and sharing.starts.count("0") == 1:
+            sharing.trust.revocations.revoke_session(other, until=int(second) + 900)
+            raise ZeroDivisionError
+
+    sharing.before = end_it
+
+    await at_once(sharing, *messages, revoked, clock=lambda: second)
+
+    assert (await sharing.dead_letter()).headers["carnet-reason"] == "revoked"
+    await until(lambda: sharing.consumer.counts["done"] == FILLERS + 4)
+    assert await sales(sharing) == ["0", "1", "2", "3"]
+    assert "revoked" not in sharing.starts
 
 
 async def test_a_transaction_that_breaks_in_the_middle_costs_the_others_nothing(
