@@ -273,7 +273,7 @@ def test_all_that_is_wrong_is_said_at_once(
     [
         ("CARNET_AMPQ_URL", "x", "CARNET_AMPQ_URL: nobody reads it; do you mean CARNET_AMQP_URL?"),
         ("CARNET_PORT_FILE", "x", "CARNET_PORT and CARNET_PORT_FILE are both set"),
-        ("CARNET_CONCURRENCY", "1000", "CARNET_CONCURRENCY=1000: no more than CARNET_PREFETCH"),
+        ("CARNET_PREFETCH", "10", "CARNET_CONCURRENCY=16: no more than CARNET_PREFETCH=10"),
         ("CARNET_AMQP_URL", "amqp://a:b@broker.example/", "travels in the clear"),
     ],
 )
