@@ -351,9 +351,7 @@ class Dispatcher:
             else:
                 deliveries = [delivery for _, delivery in rest]
                 self._counts["done"] += len(rest)
-                if self._parts.journeys is not None:
-                    for delivery in deliveries:
-                        self._parts.journeys.settled(delivery, Ack())
+                self._watched(deliveries, Ack())
                 await _acknowledge(deliveries)
                 self._telemetry.done(deliveries)
                 return {accepted.id for accepted, _ in rest}
@@ -407,14 +405,15 @@ class Dispatcher:
                 detail=outcome.detail[:MAX_DETAIL],
                 type=f"{delivery.type!r:.100}",
             )
-        self._watched(delivery, outcome)
+        self._watched([delivery], outcome)
         await self._settlement.settle(delivery, outcome, self._shutdown)
         self._telemetry.settled(delivery, outcome)
 
-    def _watched(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Whoever wants to see a message travel is told what became of it."""
+    def _watched(self, deliveries: Iterable[Delivery], outcome: Outcome) -> None:
+        """Whoever wants to see messages travel is told what became of them."""
         if self._parts.journeys is not None:
-            self._parts.journeys.settled(delivery, outcome)
+            for delivery in deliveries:
+                self._parts.journeys.settled(delivery, outcome)
 
     async def _perform(self, accepted: Accepted, delivery: Delivery) -> Outcome:
         now = self._parts.clock()

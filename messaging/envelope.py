@@ -16,7 +16,8 @@ MAX_HEADERS: Final = 16 * 1024
 broker close the whole connection."""
 
 TRACEPARENT: Final = "traceparent"
-TRACE_HEADERS: Final = (TRACEPARENT, "tracestate")
+TRACESTATE: Final = "tracestate"
+TRACE_HEADERS: Final = (TRACEPARENT, TRACESTATE)
 """W3C Trace Context. No seal covers them: whoever writes to the broker can put anything there."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -88,12 +89,12 @@ def trace_of(headers: Mapping[str, object]) -> dict[str, str]:
     A `tracestate` is longer than the 512 characters that everybody passes on: it is left out,
     as it is without a `traceparent`.
     """
-    parent = headers.get("traceparent")
+    parent = headers.get(TRACEPARENT)
     if not isinstance(parent, str) or not _TRACEPARENT.fullmatch(parent):
         return {}
-    trace, state = {"traceparent": parent}, headers.get("tracestate")
+    trace, state = {TRACEPARENT: parent}, headers.get(TRACESTATE)
     if isinstance(state, str) and _TRACESTATE.fullmatch(state):
-        trace["tracestate"] = state
+        trace[TRACESTATE] = state
     return trace
 
 

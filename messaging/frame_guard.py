@@ -20,7 +20,7 @@ _CONTENT_HEAD: Final = struct.Struct(">HHQ")
 
 _FLAGS: Final = struct.Struct(">H")
 _LONG: Final = struct.Struct(">I")
-_PROPERTIES: Final = tuple((name, flag) for name, flag in Basic.Properties.flags.items())
+_PROPERTIES: Final = tuple(Basic.Properties.flags.items())
 """In the order in which they are written (§4.2.6.1)."""
 _USUAL: Final = sum(flag for name, flag in _PROPERTIES if name != "timestamp")
 _NUMBERS: Final = frozenset({"delivery_mode", "priority"})
